@@ -1,0 +1,406 @@
+"""The experiment: its sections, its file, and what one arm of it resolves to. pydantic stands at the file's edge.
+
+`Experiment(...)` in Python and `load("file.toml")` give the same value; unknown keys are errors that name the
+nearest known one; `-o training.epochs=1` overrides before validation.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from factfade import records, registry
+from factfade.errors import ConfigError
+
+PartSpec = str | dict[str, Any]
+MAX_FILE_BYTES = 1_000_000
+
+
+def _kind_table(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+PartTable = Annotated[dict[str, Any], BeforeValidator(_kind_table)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class Section(BaseModel):
+    """A section of the experiment file: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class About(Section):
+    """[experiment]: its name, the run seeds, and the number of trainings."""
+
+    name: str = "experiment"
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(default=(0,), min_length=1)
+    generations: Annotated[int, Field(ge=1, le=1000)] = 6
+
+    @model_validator(mode="after")
+    def _safe(self) -> About:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
+            raise ValueError("name must be letters, digits, '.', '_' and '-', at most 64")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds are repeated")
+        return self
+
+
+class ModelSection(Section):
+    """[model]: which weights, in which precision, on which device, and how prompts are put (raw text or chat)."""
+
+    kind: str = "hf"
+    path: str = "world"
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    chat: Literal["raw", "chat"] = "raw"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+
+
+class DecodingSection(Section):
+    """Sampling settings of synthesis: always explicit, never a model's own defaults."""
+
+    temperature: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    top_k: Annotated[int, Field(ge=0, le=10**6)] = 0
+
+    def resolved(self) -> records.Decoding:
+        return records.Decoding(temperature=self.temperature, top_p=self.top_p, top_k=self.top_k)
+
+
+class SynthesisSection(Section):
+    """[synthesis]: how human blocks are cut and continued.
+
+    A block is `block_tokens` human tokens. Its first `prompt_tokens` are the prompt; its last `new_tokens` are the
+    human document that trains in its place where it is not synthesized. Unset, block_tokens = prompt + new; the
+    paper's setting is 64 for all three. `junk_bound` is the largest allowed share of empty or near-constant
+    completions; above it the run stops unless `allow_junk`. `padding = "right"` replicates the published artefact.
+    """
+
+    prompt_tokens: Count = 32
+    new_tokens: Count = 64
+    block_tokens: Count | None = None
+    blocks: Count = 512
+    decoding: DecodingSection = DecodingSection()
+    batch: Count = 128
+    padding: Literal["left", "right"] = "left"
+    system: str | None = None
+    junk_bound: Share = 0.2
+    allow_junk: bool = False
+
+    @property
+    def block(self) -> int:
+        return self.block_tokens or self.prompt_tokens + self.new_tokens
+
+    @model_validator(mode="after")
+    def _fits(self) -> SynthesisSection:
+        if self.block < max(self.prompt_tokens, self.new_tokens):
+            raise ValueError("block_tokens must hold the prompt and the human document: at least max(prompt_tokens, new_tokens)")
+        return self
+
+
+class LoraSection(Section):
+    """[training.lora]: a LoRA adapter instead of full parameters (extra: lora); merged into each checkpoint."""
+
+    rank: Count = 8
+    alpha: Annotated[float, Field(gt=0, le=1e6)] = 16.0
+    dropout: Share = 0.0
+    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+
+class TrainingSection(Section):
+    """[training]: one generation's training. Documents are packed, in shuffled order, into `chunk_tokens`."""
+
+    kind: str = "hf"
+    start: Literal["previous", "base"] = "previous"
+    epochs: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 7e-4
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0, le=10**7)] = 0
+    batch: Count = 32
+    accumulation: Count = 1
+    chunk_tokens: Count = 64
+    max_grad_norm: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    precision: Literal["float32", "bfloat16"] = "float32"
+    lora: LoraSection | None = None
+    report_to: tuple[str, ...] = ()
+
+
+class EvaluationSection(Section):
+    """[evaluation]: what is asked of every generation.
+
+    `generations` names those evaluated (default: all; 0 and the last always are). `items` bounds the questions,
+    drawn by the evaluation seed. `preset` chooses prompts and scoring: `default`, `paper` or `harness`.
+    `texts` held-out human texts of `text_tokens` tokens, and `prompts` fixed prompts continued by `new_tokens`
+    at `decoding`, are the fluency endpoint.
+    """
+
+    questions: tuple[PartTable, ...] = ({"kind": "world"},)
+    formats: tuple[PartTable, ...] = tuple(
+        {"kind": k}
+        for k in ("multiple_choice", "multiple_choice_few_shot", "no_instruction", "short_answer", "open_ended")
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    preset: Literal["default", "paper", "harness"] = "default"
+    items: Count | None = None
+    generations: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    free_answers: bool = True
+    answer_tokens: Count = 16
+    batch_tokens: Count = 8192
+    shard_items: Count = 256
+    texts: Annotated[int, Field(ge=0, le=10**6)] = 64
+    text_tokens: Count = 96
+    prompts: Annotated[int, Field(ge=0, le=10**6)] = 128
+    prompt_tokens: Count | None = None
+    new_tokens: Count | None = None
+    decoding: DecodingSection = DecodingSection()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> EvaluationSection:
+        names = [str(f.get("kind")) for f in self.formats]
+        if not names or len(set(names)) != len(names):
+            raise ValueError("formats must be named once each, and at least one")
+        if not self.questions:
+            raise ValueError("questions must name at least one set")
+        return self
+
+
+class StagesSection(Section):
+    """[stages]: the rule, hashed into the run before generation 1. Margins in shares (knowledge .05 = 5 points),
+    fluency (i) in nats. `alpha` is one-sided."""
+
+    knowledge: Annotated[float, Field(gt=0, le=1)] = 0.05
+    format: Annotated[float, Field(gt=0, le=1)] = 0.10
+    fluency_nats: Annotated[float, Field(gt=0, le=100)] = 0.25
+    fluency_junk: Annotated[float, Field(gt=0, le=1)] = 0.10
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    minimum_n: Count = 100
+    chance_margin: Annotated[float, Field(gt=0, le=1)] = 0.10
+    confidence: Annotated[float, Field(gt=0, le=1)] = 0.05
+    minimum_wrong: Count = 20
+    tau: Share = 0.8
+
+
+ARM_SECTIONS = ("corpus", "synthesis", "training")
+
+
+class Arm(Section):
+    """One condition: overrides of corpus, synthesis and training, and its parts.
+
+    `synthetic_fraction` is the paper's alpha: the share of blocks that are replaced by the model's continuation.
+    `workflow` is a shorthand for the first pool part. `control` names the arm's own control (human text of the
+    arm's own corpus); unset, it is the one arm with synthetic_fraction 0 and the same corpus and prompts, if any.
+    """
+
+    synthetic_fraction: Share
+    workflow: Literal["replace", "accumulate", "accumulate_subsample"] = "replace"
+    prompts: PartTable = {"kind": "general"}
+    pool: tuple[PartTable, ...] = ()
+    objective: PartTable = {"kind": "cross_entropy"}
+    after_training: tuple[PartTable, ...] = ()
+    control: str | None = None
+    corpus: dict[str, Any] = {}
+    synthesis: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class Experiment(Section):
+    """The whole spec. `run(Experiment(...))` equals `factfade run FILE.toml`."""
+
+    experiment: About = About()
+    model: ModelSection = ModelSection()
+    corpus: PartTable = {"kind": "world"}
+    synthesis: SynthesisSection = SynthesisSection()
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    stages: StagesSection = StagesSection()
+    arms: dict[str, Arm] = Field(
+        default={"human_only": Arm(synthetic_fraction=0.0), "general": Arm(synthetic_fraction=1.0)}, min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _arms(self) -> Experiment:
+        for name, arm in self.arms.items():
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name.startswith("generation-"):
+                raise ValueError(f"arm {name!r}: a name is letters, digits, '_' and '-', at most 64")
+            if arm.control is not None and arm.control not in self.arms:
+                raise ValueError(f"arm {name!r}: control {arm.control!r} is no arm of this file")
+            self.arm(name)
+        wrong = [g for g in self.evaluation.generations or () if g > self.experiment.generations]
+        if wrong:
+            raise ValueError(f"evaluation.generations names {wrong[0]}, beyond experiment.generations")
+        return self
+
+    def arm(self, name: str) -> ArmPlan:
+        """What one arm resolves to: the common sections with its overrides."""
+        arm = self.arms[name]
+        corpus = dict(arm.corpus) if "kind" in arm.corpus else {**self.corpus, **arm.corpus}
+        sections: dict[str, Any] = {}
+        for section, over in (("synthesis", arm.synthesis), ("training", arm.training)):
+            base: Section = getattr(self, section)
+            try:
+                sections[section] = type(base).model_validate(_merged(base.model_dump(), over))
+            except ValidationError as error:
+                raise _readable(error, type(base), f"arms.{name}.{section}") from error
+        return ArmPlan(
+            name=name, arm=arm, about=self.experiment, model=self.model, corpus=corpus,
+            evaluation=self.evaluation, stages=self.stages, **sections,
+        )
+
+    def evaluated(self) -> tuple[int, ...]:
+        """The generations that are evaluated: the named ones, 0 and the last."""
+        last = self.experiment.generations
+        named = self.evaluation.generations
+        return tuple(sorted({0, last, *(range(last + 1) if named is None else named)}))
+
+    def control_of(self, name: str) -> str | None:
+        """The arm's own control: the named one, else the only arm of human text with the same corpus and prompts."""
+        arm = self.arms[name]
+        if arm.control is not None or arm.synthetic_fraction == 0.0:
+            return arm.control
+        plan = self.arm(name)
+        own = [
+            other for other, o in self.arms.items()
+            if o.synthetic_fraction == 0.0 and o.prompts == arm.prompts and self.arm(other).corpus == plan.corpus
+            and self.arm(other).training == plan.training
+        ]
+        return own[0] if len(own) == 1 else None
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain data of the whole spec, defaults filled in: what is recorded and hashed."""
+        return self.model_dump(mode="json")
+
+    @property
+    def sha256(self) -> str:
+        return records.sha256_text(records.canonical_json(self.resolved()))
+
+    def check_parts(self) -> None:
+        """Builds every named part once, so that a wrong name or setting fails before anything is loaded."""
+        registry.find("model", self.model.kind)
+        for spec in self.evaluation.questions:
+            registry.build("questions", spec)
+        for spec in self.evaluation.formats:
+            registry.build("format", spec)
+        for name in self.arms:
+            plan = self.arm(name)
+            registry.build("corpus", plan.corpus)
+            registry.build("prompts", plan.arm.prompts)
+            registry.build("objective", plan.arm.objective)
+            for group, specs in (("pool", plan.pool), ("after_training", plan.arm.after_training)):
+                for spec in specs:
+                    registry.build(group, spec)
+
+
+class ArmPlan(Section):
+    """One arm with every section resolved."""
+
+    name: str
+    arm: Arm
+    about: About
+    model: ModelSection
+    corpus: dict[str, Any]
+    synthesis: SynthesisSection
+    training: TrainingSection
+    evaluation: EvaluationSection
+    stages: StagesSection
+
+    @property
+    def pool(self) -> tuple[dict[str, Any], ...]:
+        """The pool parts in order: the workflow's shorthand first, then the named ones."""
+        return ({"kind": self.arm.workflow}, *self.arm.pool)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads an experiment file and applies `section.key=value` overrides. Raises ConfigError with what to type."""
+    file = Path(path)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}", hint="give the path of an experiment's TOML file") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{file} is larger than {MAX_FILE_BYTES} bytes", hint="an experiment file is a page of TOML")
+    try:
+        data = tomllib.loads(raw.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{file} is no valid TOML: {error}", hint="see examples/ for one that is") from error
+    data.setdefault("experiment", {})
+    if isinstance(data["experiment"], dict):
+        data["experiment"].setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-.") or "experiment")
+    return parse(data, overrides, where=str(file))
+
+
+def parse(data: dict[str, Any], overrides: Sequence[str] = (), *, where: str = "the experiment") -> Experiment:
+    """An Experiment out of plain data. Every error names the field, the value and the nearest known key."""
+    for text in overrides:
+        _override(data, text)
+    try:
+        experiment = Experiment.model_validate(data)
+    except ValidationError as error:
+        raise _readable(error, Experiment, where) from error
+    experiment.check_parts()
+    return experiment
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _readable(error: ValidationError, model: type[BaseModel], where: str) -> ConfigError:
+    """The first thing that is wrong, with its place, what stands there, and the nearest known key."""
+    first = error.errors()[0]
+    location = ".".join(str(p) for p in first["loc"])
+    if first["type"] == "extra_forbidden":
+        hint = registry.nearest(str(first["loc"][-1]), _known(model, first["loc"][:-1]))
+        return ConfigError(f"{where}: unknown key {location!r}", hint=hint)
+    place = f"{where}: {location}" if location else where
+    return ConfigError(f"{place}: {first['msg']} (got {_short(first['input'])})", hint="docs/concepts.md lists every setting")
+
+
+def _known(model: type[BaseModel] | None, path: Sequence[Any]) -> list[str]:
+    """The keys that are known at a place of the file, for the hint of an unknown one."""
+    for part in path:
+        if part == "arms":
+            model = Arm
+        elif model is not None and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            inner = (annotation, *getattr(annotation, "__args__", ()))
+            model = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
+    return list(model.model_fields) if model else []
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    key, sign, value = text.partition("=")
+    path = key.strip().split(".")
+    if not sign or len(path) < 2 or not all(path):
+        raise ConfigError(f"cannot read the override {_short(text)}", hint="write section.key=value, e.g. -o training.epochs=1")
+    try:
+        parsed = tomllib.loads(f"v = {value.strip()}")["v"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    if isinstance(parsed, float) and not math.isfinite(parsed):
+        raise ConfigError(f"{key}: the value must be finite", hint="write a number")
+    place = data
+    for part in path[:-1]:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"{key}: {part!r} is no section", hint="write section.key=value")
+    place[path[-1]] = parsed

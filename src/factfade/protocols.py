@@ -1,0 +1,210 @@
+"""Every seam of factfade, on one page. A part implements one of these; `registry.py` finds it by (group, kind).
+
+A light part is its own configuration: a frozen keyword-only dataclass whose fields are its knobs and whose one
+method is the work. A heavy part (weights) is a small spec that opens into a live object inside `with`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:  # types only: these modules are heavy
+    import pandas as pd
+    import torch
+
+    from factfade.records import (
+        Asked,
+        Block,
+        Decoding,
+        Document,
+        Mixed,
+        Parsed,
+        Question,
+        Sampled,
+        Scored,
+        ScoreRow,
+        Trained,
+    )
+
+
+@runtime_checkable
+class Corpus(Protocol):
+    """Human text. `documents` yields (text, domain) in a fixed order for a seed; split is "train" or "held_out".
+
+    The stream may be endless (a generated world) or end (a file); it never repeats a document within a split
+    unless it says so in `identity`. `check` reads everything that can be malformed before any model is loaded.
+    """
+
+    def check(self) -> Mapping[str, Any]: ...
+    def documents(self, *, split: str, seed: int) -> Iterator[tuple[str, str]]: ...
+    @property
+    def endless(self) -> bool:
+        """True where every seed gives another stream without end (a generated world); False for a file."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Hash of the content (files' SHA-256, table and code version of a generated one)."""
+        ...
+
+
+@runtime_checkable
+class Questions(Protocol):
+    """A set of questions. `dev` are solved examples for few-shot prompts: never tested items."""
+
+    def check(self) -> Mapping[str, Any]: ...
+    def items(self) -> Sequence[Question]: ...
+    def dev(self) -> Sequence[Question]: ...
+    @property
+    def identity(self) -> str: ...
+
+
+@runtime_checkable
+class Format(Protocol):
+    """An instruction format: puts a question, and reads a free answer."""
+
+    @property
+    def name(self) -> str: ...
+    def ask(self, question: Question, *, dev: Sequence[Question], seed: int) -> Sequence[Asked]:
+        """One `Asked` per wording; an `Asked` with `not_asked` set where the question does not suit the format."""
+        ...
+
+    def parse(self, answer: str, asked: Asked, *, ended: bool) -> Parsed: ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A causal language model, open. Token ids in and out; text only through `encode`, `decode` and `prompt`."""
+
+    @property
+    def context(self) -> int: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the record needs: path, class, parameters, dtype, device, tokenizer and template hashes, pad, bos."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of raw text, no special tokens."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
+    def prompt(self, text: str, *, system: str | None = None) -> list[int]:
+        """Ids of a prompt: chat template applied where the run says chat, exactly one BOS where the model has one."""
+        ...
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], *, new_tokens: int, decoding: Decoding, seed: int,
+        stop: Sequence[str] = (), batch: int | None = None,
+    ) -> list[Sampled]: ...
+    def score(
+        self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[Sequence[int]]],
+        *, batch_tokens: int | None = None,
+    ) -> list[list[Scored]]:
+        """log p(continuation | prompt) in float32, one prompt pass shared by its continuations."""
+        ...
+
+
+@runtime_checkable
+class ModelSpec(Protocol):
+    """A model that is not loaded yet: opens into a `Model`, gives everything back on exit."""
+
+    def open(self) -> AbstractContextManager[Model]: ...
+
+
+@runtime_checkable
+class Prompts(Protocol):
+    """Which human blocks the model is asked to continue in a generation."""
+
+    def blocks(self, history: History, *, count: int, generation: int, seed: int) -> Sequence[Block]: ...
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """Human and synthetic documents in, weighted documents out, with requested and achieved counts.
+
+    `documents` is what the parts before it passed on; the first part gets the generation's human documents and
+    all completions of this generation. Earlier synthetic text comes from `history`.
+    """
+
+    def mix(self, documents: Sequence[Document], history: History, *, generation: int, seed: int) -> Mixed: ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A loss. `loss` returns the SUM over target tokens and the normaliser, so that gradient accumulation is right.
+
+    `logits` (batch, position, vocabulary) and `labels` (batch, position) are already shifted: logits[:, t] predict
+    labels[:, t]; -100 is ignored. Logs (plain floats) are averaged into the training record.
+    """
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]: ...
+
+
+@runtime_checkable
+class AfterTraining(Protocol):
+    """Changes the weights of a checkpoint folder after training (recovery, merging). Returns its record."""
+
+    def apply(self, checkpoint: Path, history: History) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Trains `start` on the documents and writes a checkpoint folder to `out`."""
+
+    def train(
+        self, start: Path, documents: Sequence[Document], objective: Objective, *, out: Path, seed: int,
+        progress: Progress,
+    ) -> Trained: ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A pure function from stored tables to scores; it never touches a model."""
+
+    @property
+    def name(self) -> str: ...
+    def scores(self, evidence: pd.DataFrame, fluency: pd.DataFrame, completions: pd.DataFrame) -> Sequence[ScoreRow]: ...
+
+
+@runtime_checkable
+class Launcher(Protocol):
+    """Runs many runs. `tasks` are (arm, seed); returns what each came to, failures included."""
+
+    def launch(self, experiment_file: Path, root: Path, tasks: Sequence[tuple[str, int]]) -> Sequence[Mapping[str, Any]]: ...
+
+
+class History(Protocol):
+    """The past of a run, read-only."""
+
+    @property
+    def generation(self) -> int: ...
+    def human(self, *, generation: int) -> Sequence[Document]: ...
+    def completions(self, *, generation: int) -> Sequence[Document]: ...
+    def checkpoint(self, *, generation: int) -> Path: ...
+    def blocks(self, *, count: int, generation: int, seed: int, domain: str | None = None) -> Sequence[Block]: ...
+
+
+class Progress(Protocol):
+    """Where long work says how far it is. Implemented for terminals, pipes, and child processes."""
+
+    def step(self, what: str, done: int, total: int) -> None: ...
+
+
+SEAMS: dict[str, type] = {
+    "corpus": Corpus,
+    "questions": Questions,
+    "format": Format,
+    "model": ModelSpec,
+    "prompts": Prompts,
+    "pool": Pool,
+    "objective": Objective,
+    "after_training": AfterTraining,
+    "trainer": Trainer,
+    "metric": Metric,
+    "launcher": Launcher,
+}

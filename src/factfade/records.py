@@ -222,11 +222,15 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A run of `block_tokens` human tokens: its head is the prompt, its tail the human document it could be."""
+    """A run of `block_tokens` human tokens: its head is the prompt, its tail the human document it could be.
+
+    `source` is "synthetic" where the tokens are a model's own text that is continued: such a block is a prompt only.
+    """
 
     id: str
     tokens: tuple[int, ...]
     domain: str = ""
+    source: Literal["human", "synthetic"] = "human"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,13 +274,19 @@ class Mixed:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training came to: folder of the new checkpoint, its identity, and the counts of the record."""
+    """What a training came to: the identity of the new checkpoint and the counts of the record.
+
+    `tokens` are the target tokens trained on, over all epochs; `losses` are per optimizer step, in nats per
+    normaliser of the objective. `record` is equal in equal trainings; `times` (seconds) is not.
+    """
 
     identity: str
     steps: int
     tokens: int
     losses: tuple[float, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
+    times: Mapping[str, Any] = field(default_factory=dict)
+    times: Mapping[str, float] = field(default_factory=dict)  # seconds and bytes: kept apart, since they vary
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -285,7 +285,6 @@ class Trained:
     tokens: int
     losses: tuple[float, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
-    times: Mapping[str, Any] = field(default_factory=dict)
     times: Mapping[str, float] = field(default_factory=dict)  # seconds and bytes: kept apart, since they vary
 
 

@@ -1,0 +1,1 @@
+"""What changes what is asked of the model, or what is trained on, to keep facts."""

@@ -1,36 +1,38 @@
 """The five instruction formats: how a question is put, what is scored, and how a free answer is read.
 
-Source: arXiv 2509.04796 for the four with options; open_ended is ours. Presets: `default` (options permuted by a
-per-item seed), `paper` (the published wording and file order), `harness` (lm-evaluation-harness's MMLU wording and
-file order). Parsing is linear in the answer's length, on at most 2,000 characters.
+Presets:
+- `default`: ours. Options are permuted by a per-item seed; letters and texts are scored with their leading blank.
+- `paper`: the prompts and the scoring of arXiv 2509.04796 as its published code has them. File order; letters and
+  option texts are scored without a leading blank; few-shot examples have an own look ("Q:", "(A) ... (B) ...", and the
+  answer as "B. text"). The published code takes its examples from a copy of the dev split in another order.
+- `harness`: lm-evaluation-harness 0.4.13's MMLU (`mmlu_<subject>`): the same head, blocks "question, A. to D.,
+  Answer:", file order, letters with a leading blank. It has no short_answer and no open_ended: these are the paper's
+  and ours, scored with a leading blank.
+
+Every preset shows three solved examples. How free answers are read is `answers.py`, in every preset.
 """
 
 from __future__ import annotations
 
 import random
 import re
-import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from factfade.records import Asked, Outcome, Parsed, Question, derived_seed
+from factfade.data.answers import LETTERS, early, normalise, read_letter, read_name, unread, verdict
+from factfade.records import Asked, Parsed, Question, derived_seed
 
-LETTERS = "ABCDEFGHIJ"
 SHOTS = 3
+MAX_QUESTION = 20_000
 Preset = Literal["default", "paper", "harness"]
-_WORDS = re.compile(r"\w+", re.UNICODE)
-_LETTER = re.compile(r"\s*(?:the (?:correct )?answer is:?\s*|answer:\s*)?\(?([A-Za-z])(?:[).:,]|\s|$)", re.IGNORECASE)
-_NEEDS_OPTIONS = re.compile(r"\b(?:which|what|all|none|one|each) of the (?:following|above|these|options)|\bfollowing (?:is|are|statements?)\b|_{2,}", re.IGNORECASE)
-_REFUSAL = re.compile(r"\s*(?:i(?:'m| am) (?:sorry|unable)|i (?:can(?:not|'t)|won't)|sorry\b|as an ai\b|i do(?:n't| not) know)", re.IGNORECASE)
-
-
-def normalise(text: str) -> str:
-    """Words of a text, case-folded and NFKC, without punctuation and leading articles: what answers are compared by."""
-    words = _WORDS.findall(unicodedata.normalize("NFKC", text[:2000]).casefold())
-    while words and words[0] in ("the", "a", "an"):
-        words = words[1:]
-    return " ".join(words)
+_NEEDS_OPTIONS = re.compile(
+    r"\b(?:which|what|who|all|none|any|one|each|two|both|some) (?:\w+ ){0,2}of (?:the )?"
+    r"(?:following|above|below|these|those|options|choices)\b"
+    r"|\bthe following\b|\bfollowing (?:is|are|statements?)\b|\bstatement 1\b|\bexcept:?\s*$|_{2,}",
+    re.IGNORECASE,
+)
 
 
 def lettered(options: Sequence[str]) -> str:
@@ -38,57 +40,48 @@ def lettered(options: Sequence[str]) -> str:
     return "\n".join(f"{LETTERS[i]}. {o}" for i, o in enumerate(options))
 
 
-def order(question: Question, *, seed: int, format: str, preset: Preset) -> tuple[int, ...]:
+def order(question: Question, *, seed: int, name: str, preset: Preset) -> tuple[int, ...]:
     """Permutation of the options from (evaluation seed, item id, format): equal in every generation, arm and seed.
 
     `paper` and `harness` keep the file's order, as their sources do.
     """
     indices = list(range(len(question.choices)))
     if preset == "default":
-        random.Random(derived_seed("options", seed, question.item, format)).shuffle(indices)
+        random.Random(derived_seed("options", seed, question.item, name)).shuffle(indices)
     return tuple(indices)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Lettered:
+class _Lettered(ABC):
     """Shared by the three formats that show letters."""
 
     preset: Preset = "default"
     name: ClassVar[str] = ""
 
     def ask(self, question: Question, *, dev: Sequence[Question], seed: int) -> Sequence[Asked]:
+        """One `Asked`; not asked without 2 to 10 options, and few-shot without enough solved examples."""
         if not 2 <= len(question.choices) <= len(LETTERS) or question.answer is None:
             return (_not_asked(question, self.name, "", "no options to letter"),)
-        permutation = order(question, seed=seed, format=self.name, preset=self.preset)
+        permutation = order(question, seed=seed, name=self.name, preset=self.preset)
         options = tuple(question.choices[i] for i in permutation)
         prompt = self.render(question, options, dev, seed)
         if prompt is None:
             return (_not_asked(question, self.name, "", f"fewer than {SHOTS} solved examples"),)
-        return (
-            Asked(
-                item=question.item, format=self.name, wording="", prompt=prompt,
-                targets=tuple(f" {LETTERS[i]}" for i in range(len(options))), options=options, permutation=permutation,
-                gold=permutation.index(question.answer), accepted=question.accepted, rule="sum", closed=True,
-                domain=question.domain, entity=question.entity, template=question.template,
-            ),
-        )
+        letters = tuple(LETTERS[: len(options)])
+        return (_asked(question, self.name, prompt, letters, permutation, preset=self.preset, rule="sum"),)
 
+    @abstractmethod
     def render(self, question: Question, options: Sequence[str], dev: Sequence[Question], seed: int) -> str | None:
-        raise TypeError("an abstract format renders nothing")
+        """The prompt, with the options in the order shown; None where there are too few solved examples."""
 
     def parse(self, answer: str, asked: Asked, *, ended: bool) -> Parsed:
-        early = _empty_or_refused(answer)
-        if early:
-            return early
-        match = _LETTER.match(answer[:2000])
-        if match and match[1].upper() in LETTERS[: len(asked.options)]:
-            # A lone lower-case "a" is an article more often than a letter.
-            if match[1] != "a" or not answer.strip()[1:].strip(" .):"):
-                return _verdict(LETTERS.index(match[1].upper()) == asked.gold, "letter")
-        index = _leading(answer, asked.options)
-        if index is not None:
-            return _verdict(index == asked.gold, "option text")
-        return _unparsed(ended)
+        """A letter, or one option's text."""
+        if found := early(answer, asked.options):
+            return found
+        read = read_letter(answer, asked.options, asked.prompt)
+        if read.indices:
+            return verdict(asked.gold in read.indices, read.reason)
+        return unread(answer, ended, read.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +91,10 @@ class MultipleChoice(_Lettered):
     name: ClassVar[str] = "multiple_choice"
 
     def render(self, question: Question, options: Sequence[str], dev: Sequence[Question], seed: int) -> str:
+        del dev, seed
         if self.preset == "default":
-            return f"The following is a multiple choice question about {_subject(question)}.\n{_block(question.text, options)}"
+            head = f"The following is a multiple choice question about {_subject(question)}.\n"
+            return f"{head}Question: {_bare(question.text, options)}"
         return f"{_head(question)}{_bare(question.text, options)}"
 
 
@@ -113,17 +108,29 @@ class MultipleChoiceFewShot(_Lettered):
         shots = self.shots(question, dev, seed)
         if shots is None:
             return None
+        if self.preset == "paper":
+            solved = [
+                f"Q: {q.text}\n{_in_brackets(o, ' ')}\nAnswer: {LETTERS[gold]}. {o[gold]}" for q, o, gold in shots
+            ]
+            return _head(question) + "\n\n".join(
+                [*solved, f"Q: {question.text}\n{_in_brackets(options, '  ')}\nAnswer:"]
+            )
+        before = "Question: " if self.preset == "default" else ""
+        solved = [f"{before}{_bare(q.text, o)} {LETTERS[gold]}" for q, o, gold in shots]
+        body = "\n\n".join([*solved, f"{before}{_bare(question.text, options)}"])
         if self.preset == "default":
-            body = "\n\n".join(f"{_block(q.text, o)} {LETTERS[gold]}" for q, o, gold in shots)
-            return f"The following are multiple choice questions about {_subject(question)}.\n{body}\n\n{_block(question.text, options)}"
-        body = "\n\n".join(f"{_bare(q.text, o)} {LETTERS[gold]}" for q, o, gold in shots)
-        return f"{_head(question)}{body}\n\n{_bare(question.text, options)}"
+            return f"The following are multiple choice questions about {_subject(question)}.\n{body}"
+        return f"{_head(question)}{body}"
 
     def shots(
         self, question: Question, dev: Sequence[Question], seed: int
     ) -> list[tuple[Question, tuple[str, ...], int]] | None:
         """Solved examples with their options in the order shown and the right one's index; None when too few."""
-        usable = [q for q in dev if q.answer is not None and len(q.choices) == len(question.choices) and q.item != question.item]
+        usable = [
+            q
+            for q in dev
+            if q.answer is not None and len(q.choices) == len(question.choices) and q.item != question.item
+        ]
         own = [q for q in usable if q.domain == question.domain] or usable
         if len(own) < SHOTS:
             return None
@@ -131,7 +138,7 @@ class MultipleChoiceFewShot(_Lettered):
             own = random.Random(derived_seed("shots", seed, question.item)).sample(own, SHOTS)
         solved: list[tuple[Question, tuple[str, ...], int]] = []
         for q in own[:SHOTS]:
-            permutation = order(q, seed=seed, format=f"{self.name}:{question.item}", preset=self.preset)
+            permutation = order(q, seed=seed, name=f"{self.name}:{question.item}", preset=self.preset)
             solved.append((q, tuple(q.choices[i] for i in permutation), permutation.index(q.answer or 0)))
         return solved
 
@@ -143,6 +150,7 @@ class NoInstruction(_Lettered):
     name: ClassVar[str] = "no_instruction"
 
     def render(self, question: Question, options: Sequence[str], dev: Sequence[Question], seed: int) -> str:
+        del dev, seed
         return _bare(question.text, options)
 
 
@@ -156,28 +164,28 @@ class ShortAnswer:
     name: ClassVar[str] = "short_answer"
 
     def ask(self, question: Question, *, dev: Sequence[Question], seed: int) -> Sequence[Asked]:
+        """One `Asked`; not asked without options."""
+        del dev
         if len(question.choices) < 2 or question.answer is None:
             return (_not_asked(question, self.name, "", "no options to list"),)
-        permutation = order(question, seed=seed, format=self.name, preset=self.preset)
+        permutation = order(question, seed=seed, name=self.name, preset=self.preset)
         options = tuple(question.choices[i] for i in permutation)
         listed = " / ".join(options)
         head = f"Give a short answer to the following question about {_subject(question)}.\n"
-        body = f"Question: {question.text}\nOptions: {listed}" if self.preset == "default" else f"{question.text}\n{listed}"
-        return (
-            Asked(
-                item=question.item, format=self.name, wording="", prompt=f"{head}{body}\nAnswer:",
-                targets=tuple(f" {o}" for o in options), options=options, permutation=permutation,
-                gold=permutation.index(question.answer), accepted=question.accepted, rule=self.rule, closed=True,
-                domain=question.domain, entity=question.entity, template=question.template,
-            ),
-        )
+        if self.preset == "default":
+            prompt = f"{head}Question: {question.text}\nOptions: {listed}\nAnswer:"
+        else:
+            prompt = f"{head}\n{question.text}\n{listed}\nAnswer:"
+        return (_asked(question, self.name, prompt, options, permutation, preset=self.preset, rule=self.rule),)
 
     def parse(self, answer: str, asked: Asked, *, ended: bool) -> Parsed:
-        early = _empty_or_refused(answer)
-        if early:
-            return early
-        index = _leading(answer, asked.options)
-        return _unparsed(ended) if index is None else _verdict(index == asked.gold, "option text")
+        """One option's text."""
+        if found := early(answer, asked.options):
+            return found
+        read = read_name(answer, asked.options, asked.prompt)
+        if read.indices:
+            return verdict(asked.gold in read.indices, "option text")
+        return unread(answer, ended, read.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +193,7 @@ class OpenEnded:
     """No options. Wordings: `statement` (a statement to complete) and `question`; both where the question has both.
 
     Candidates (the relation's own answer set), else the question's options, are scored as texts where there are any.
+    Every preset has the same wordings, and targets with a leading blank: a statement goes on after one.
     """
 
     preset: Preset = "default"
@@ -193,10 +202,17 @@ class OpenEnded:
     instruction: bool = False
     name: ClassVar[str] = "open_ended"
 
+    def __post_init__(self) -> None:
+        if not self.wordings or not set(self.wordings) <= {"statement", "question"}:
+            raise ValueError('wordings are "statement", "question" or both')
+
     def ask(self, question: Question, *, dev: Sequence[Question], seed: int) -> Sequence[Asked]:
-        wordings = [w for w in self.wordings if w == "question" and question.text or w == "statement" and question.statement]
-        if _NEEDS_OPTIONS.search(question.text):
-            return (_not_asked(question, self.name, "question", "the question refers to its options"),)
+        """One `Asked` for each wording that the question has; not asked where it cannot stand without its options."""
+        del dev, seed
+        texts = {"statement": question.statement, "question": question.text}
+        wordings = [w for w in self.wordings if texts[w]]
+        if _NEEDS_OPTIONS.search(question.text[:MAX_QUESTION]):
+            return (_not_asked(question, self.name, "question", "the question cannot stand without its options"),)
         if not wordings or question.gold_text is None:
             return (_not_asked(question, self.name, "question", "no accepted answer or no wording"),)
         candidates = question.candidates or question.choices
@@ -205,32 +221,47 @@ class OpenEnded:
         gold = next((i for i, c in enumerate(candidates) if normalise(c) in right), None)
         return tuple(
             Asked(
-                item=question.item, format=self.name, wording=w, prompt=self.render(question, w),
-                targets=tuple(f" {c}" for c in candidates) if gold is not None else (), options=tuple(candidates),
-                permutation=tuple(range(len(candidates))), gold=gold, accepted=accepted, rule=self.rule,
-                closed=question.closed, domain=question.domain, entity=question.entity, template=question.template,
+                item=question.item,
+                format=self.name,
+                wording=w,
+                prompt=self.render(question, w),
+                targets=tuple(f" {c}" for c in candidates) if gold is not None else (),
+                options=tuple(candidates),
+                permutation=tuple(range(len(candidates))),
+                gold=gold,
+                accepted=accepted,
+                rule=self.rule,
+                closed=question.closed,
+                domain=question.domain,
+                entity=question.entity,
+                template=question.template,
             )
             for w in wordings
         )
 
     def render(self, question: Question, wording: str) -> str:
+        """The prompt of a wording."""
         if wording == "statement":
             return question.statement or ""
         head = f"Answer the following question about {_subject(question)}.\n" if self.instruction else ""
         return f"{head}Question: {question.text}\nAnswer:"
 
     def parse(self, answer: str, asked: Asked, *, ended: bool) -> Parsed:
-        early = _empty_or_refused(answer)
-        if early:
-            return early
+        """An accepted answer; another of the candidates is wrong; anything else is unparseable where the set is
+        closed, and wrong where it is open."""
         names = (*asked.accepted, *asked.options)
-        index = _leading(answer, names)
-        if index is not None:
+        if found := early(answer, names):
+            return found
+        read = read_name(answer, names, asked.prompt)
+        if read.indices:
             right = {normalise(a) for a in asked.accepted}
-            return _verdict(normalise(names[index]) in right, "answer set")
-        if asked.closed or not normalise(answer):
-            return _unparsed(ended)
-        return Parsed(outcome="wrong", reason="another answer") if ended else _unparsed(ended)
+            return verdict(
+                any(i < len(asked.accepted) or normalise(names[i]) in right for i in read.indices), "answer set"
+            )
+        unknown = unread(answer, ended, read.reason)
+        if asked.closed or read.reason or unknown.outcome == "truncated" or not normalise(answer):
+            return unknown
+        return Parsed(outcome="wrong", reason="another answer")
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -244,48 +275,60 @@ def _bare(text: str, options: Sequence[str]) -> str:
     return f"{text}\n{lettered(options)}\nAnswer:"
 
 
-def _block(text: str, options: Sequence[str]) -> str:
-    return f"Question: {_bare(text, options)}"
+def _in_brackets(options: Sequence[str], between: str) -> str:
+    return between.join(f"({letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))
 
 
 def _head(question: Question) -> str:
     return f"The following are multiple choice questions (with answers) about {_subject(question)}.\n\n"
 
 
-def _not_asked(question: Question, format: str, wording: str, why: str) -> Asked:
+def _asked(
+    question: Question,
+    name: str,
+    prompt: str,
+    targets: Sequence[str],
+    permutation: tuple[int, ...],
+    *,
+    preset: Preset,
+    rule: Literal["sum", "mean"],
+) -> Asked:
+    """A question whose options are shown. The published code scores letters and texts without a leading blank."""
+    blank = "" if preset == "paper" else " "
     return Asked(
-        item=question.item, format=format, wording=wording, prompt="", targets=(), options=question.choices,
-        permutation=tuple(range(len(question.choices))), gold=question.answer, accepted=question.accepted,
-        domain=question.domain, entity=question.entity, template=question.template, not_asked=why,
+        item=question.item,
+        format=name,
+        wording="",
+        prompt=prompt,
+        targets=tuple(f"{blank}{target}" for target in targets),
+        options=tuple(question.choices[i] for i in permutation),
+        permutation=permutation,
+        gold=permutation.index(question.answer or 0),
+        accepted=question.accepted,
+        rule=rule,
+        closed=True,
+        domain=question.domain,
+        entity=question.entity,
+        template=question.template,
     )
 
 
-def _empty_or_refused(answer: str) -> Parsed | None:
-    if not answer.strip():
-        return Parsed(outcome="empty")
-    if _REFUSAL.match(answer[:200]):
-        return Parsed(outcome="refused", reason="refusal phrase")
-    return None
-
-
-def _verdict(right: bool, how: str) -> Parsed:
-    outcome: Outcome = "correct" if right else "wrong"
-    return Parsed(outcome=outcome, reason=how)
-
-
-def _unparsed(ended: bool) -> Parsed:
-    return Parsed(outcome="unparseable", reason="no known answer") if ended else Parsed(outcome="truncated", reason="no end within the answer's tokens")
-
-
-def _leading(answer: str, names: Sequence[str]) -> int | None:
-    """Index of the longest name that the answer's words begin with; None when there is none."""
-    words = normalise(answer.split("\n", 1)[0]).split(" ")
-    best: tuple[int, int] | None = None
-    for index, name in enumerate(names):
-        wanted = normalise(name).split(" ")
-        if wanted != [""] and words[: len(wanted)] == wanted and (best is None or len(wanted) > best[0]):
-            best = (len(wanted), index)
-    return None if best is None else best[1]
+def _not_asked(question: Question, name: str, wording: str, why: str) -> Asked:
+    return Asked(
+        item=question.item,
+        format=name,
+        wording=wording,
+        prompt="",
+        targets=(),
+        options=question.choices,
+        permutation=tuple(range(len(question.choices))),
+        gold=question.answer,
+        accepted=question.accepted,
+        domain=question.domain,
+        entity=question.entity,
+        template=question.template,
+        not_asked=why,
+    )
 
 
 def kinds() -> Iterator[type]:

@@ -1,11 +1,11 @@
 """Every durable write of factfade: atomic files, folders, renames, removals and locks.
 
 A file that is written here is either the old one or the new one, whatever happens: the bytes go to a temporary
-name in the same folder, are flushed and fsynced, renamed, and the folder is fsynced. All calls pass through
-`reach`, so that a test can make the n-th one fail or kill the process there:
+name in the same folder, are flushed and fsynced, renamed, and the folder is fsynced. A test can
+make the n-th call fail (`hooked`), or kill the process there or at a named boundary (`reach`):
 
     FACTFADE_DIE_AT="17"          SIGKILL at the 17th durable call of the process
-    FACTFADE_DIE_AT="rename:3"    SIGKILL at the third call of that name
+    FACTFADE_DIE_AT="rename:3"    SIGKILL at the third call (or boundary) of that name
 
 Errors of the disk become `OutOfSpace` or `StorageFailed`, with what to do about them.
 """
@@ -38,21 +38,29 @@ Hook = Callable[[str, Path, int], None]
 
 _hook: Hook | None = None
 _calls: Counter[str] = Counter()
+_reached: Counter[str] = Counter()
 _serial = itertools.count()
 
 
-def reach(point: str, path: Path) -> None:
-    """Pass the named point: count it, die there when the environment says so, let a test's hook fail it.
+def reach(point: str) -> None:
+    """Pass a named boundary between durable calls, such as "synthesize.batch": the process dies there when
+    FACTFADE_DIE_AT says so."""
+    _reached[point] += 1
+    _die_if_wanted(f"{point}:{_reached[point]}")
 
-    Other rooms may name boundaries of their own (`reach("synthesize.batch", folder)`) for the kill harness.
-    """
+
+def _call(point: str, path: Path) -> None:
+    """Count a durable call, die there when the environment says so, let a test's hook fail it."""
     _calls[point] += 1
     number = _calls.total()
-    wanted = os.environ.get(DIE_AT)
-    if wanted is not None and wanted in (str(number), f"{point}:{_calls[point]}"):
-        os.kill(os.getpid(), signal.SIGKILL)
+    _die_if_wanted(str(number), f"{point}:{_calls[point]}")
     if _hook is not None:
         _hook(point, path, number)
+
+
+def _die_if_wanted(*names: str) -> None:
+    if os.environ.get(DIE_AT) in names:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -72,7 +80,7 @@ def hooked(hook: Hook) -> Generator[None]:
 def _guard(point: str, path: Path, *, needed: int | None = None) -> Generator[None]:
     """Pass a point and translate what the operating system says. `needed` are the bytes about to be written."""
     try:
-        reach(point, path)
+        _call(point, path)
         yield
     except OSError as error:
         raise _translated(error, point, path, needed) from error
@@ -264,6 +272,7 @@ def lock(path: Path, *, wait: float = 0.0) -> Generator[dict[str, Any]]:
     finally:
         if descriptor in _held:  # not in a forked child, which has closed its copy
             _held.discard(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also where a child still has a copy of the descriptor
             os.close(descriptor)
 
 

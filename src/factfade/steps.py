@@ -127,7 +127,7 @@ class Step:
         durable.make_folder(self.folder)
         durable.remove_tree(draft.path)
         durable.make_folder(draft.path)
-        durable.reach(f"{self.name}.begin", self.folder)
+        durable.reach(f"{self.name}.begin")
         started = time.monotonic()
         try:
             yield draft
@@ -156,11 +156,11 @@ class Step:
                 self.set_aside(name)
             durable.move(draft.path / name, self.folder / name)
         self._set_aside_foreign_shards(kept)
-        durable.reach(f"{self.name}.moved", self.folder)
+        durable.reach(f"{self.name}.moved")
         durable.remove_tree(draft.path)
         manifest = new_manifest(self.folder, self.name, self.key, files, record=draft.record, times=draft.times)
         durable.write_bytes(self.manifest_path, manifest_bytes(manifest))
-        durable.reach(f"{self.name}.committed", self.folder)
+        durable.reach(f"{self.name}.committed")
         if self._shards:
             durable.remove_tree(self.folder / f".{self.name}{SHARDS}")
         return manifest
@@ -264,7 +264,7 @@ class Shard:
         )
         durable.write_bytes(self.manifest_path, manifest_bytes(manifest))
         self._manifest = manifest
-        durable.reach(f"{self._step.name}.shard", self.path)
+        durable.reach(f"{self._step.name}.shard")
 
     def write_rows(
         self,

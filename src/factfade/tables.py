@@ -66,6 +66,12 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, table: T
     durable.write_bytes(path, to_bytes(rows, table))
 
 
+def rows(data: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a data frame as plain mappings, with None for every kind of null."""
+    columns = _columns(data)
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
 def _columns(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> dict[str, list[Any]]:
     if hasattr(rows, "columns"):
         data: Any = rows

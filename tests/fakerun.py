@@ -181,7 +181,7 @@ def zygote() -> None:
                 os.environ[durable.DIE_AT] = point
             try:
                 run(Path(root), **arguments)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  a child must not go on as the zygote
                 print(repr(error), file=sys.stderr, flush=True)
                 os._exit(1)
             os._exit(0)

@@ -240,8 +240,7 @@ def test_the_identity_is_the_content_alone(tmp_path: Path) -> None:
 def test_an_exception_publishes_nothing(folder: Path) -> None:
     step = store.step(folder, "train", KEY)
     with pytest.raises(ZeroDivisionError), step.writing() as draft:
-        (draft.path / "x").write_text("1")
-        _ = 1 / 0
+        _ = (draft.path / "x").write_text("1") / 0
     assert not step.committed
     assert not (folder / "x").exists()
     commit(folder, y="2")

@@ -57,7 +57,7 @@ def to_bytes(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, table: Table) -> 
     part = Part(table=written, name=f"rows of {table}", lines=range(1, written.num_rows + 1))
     _check([part], table)
     sink = pa.BufferOutputStream()
-    pq.write_table(written, sink, compression="zstd", compression_level=3, version="2.6")
+    pq.write_table(written, sink, compression="zstd", compression_level=3, version="2.6", write_page_checksum=True)
     return sink.getvalue().to_pybytes()
 
 
@@ -169,7 +169,7 @@ def _from_parquet(data: bytes, table: Table, name: str) -> Part:
     import pyarrow.parquet as pq
 
     try:
-        found = pq.ParquetFile(pa.BufferReader(data)).read()
+        found = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"is no parquet file that can be read: {error}", file=name) from None
     version = (found.schema.metadata or {}).get(b"schema_version", str(SCHEMA_VERSION).encode())

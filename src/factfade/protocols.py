@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # types only: these modules are heavy
     import pandas as pd
@@ -97,15 +97,48 @@ class Model(Protocol):
         """Ids of a prompt: chat template applied where the run says chat, exactly one BOS where the model has one."""
         ...
 
+    def wrap(self, tokens: Sequence[int], *, system: str | None = None) -> list[int]:
+        """Ids of a prompt that is given as ids (a human block): the same rules as `prompt`, the ids unchanged if raw."""
+        ...
+
     def sample(
-        self, prompts: Sequence[Sequence[int]], *, new_tokens: int, decoding: Decoding, seed: int,
-        stop: Sequence[str] = (), batch: int | None = None,
-    ) -> list[Sampled]: ...
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        new_tokens: int,
+        decoding: Decoding,
+        seed: int,
+        stop: Sequence[str] = (),
+        batch: int | None = None,
+        padding: Literal["left", "right"] = "left",
+    ) -> list[Sampled]:
+        """Continuations in the order of the prompts. `padding="right"` replicates a published artefact."""
+        ...
+
     def score(
-        self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[Sequence[int]]],
-        *, batch_tokens: int | None = None,
+        self,
+        prompts: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[Sequence[int]]],
+        *,
+        batch_tokens: int | None = None,
     ) -> list[list[Scored]]:
         """log p(continuation | prompt) in float32, one prompt pass shared by its continuations."""
+        ...
+
+    def ask(
+        self,
+        prompts: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[Sequence[int]]],
+        *,
+        new_tokens: int,
+        stop: Sequence[str] = (),
+        batch_tokens: int | None = None,
+    ) -> list[tuple[list[Scored], Sampled]]:
+        """`score`, and the greedy continuation of every prompt: both out of one prompt pass where the model can."""
+        ...
+
+    def nll(self, texts: Sequence[Sequence[int]], *, batch_tokens: int | None = None) -> list[tuple[float, int]]:
+        """Sum of negative log-likelihoods of each text and the number of its predicted tokens."""
         ...
 
 
@@ -114,6 +147,9 @@ class ModelSpec(Protocol):
     """A model that is not loaded yet: opens into a `Model`, gives everything back on exit."""
 
     def open(self) -> AbstractContextManager[Model]: ...
+    def folder(self) -> Path:
+        """The folder of the weights on this machine (a hub name is fetched first, where the user named one)."""
+        ...
 
 
 @runtime_checkable
@@ -142,7 +178,9 @@ class Objective(Protocol):
     labels[:, t]; -100 is ignored. Logs (plain floats) are averaged into the training record.
     """
 
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]: ...
+    def loss(
+        self, logits: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]: ...
 
 
 @runtime_checkable
@@ -157,7 +195,13 @@ class Trainer(Protocol):
     """Trains `start` on the documents and writes a checkpoint folder to `out`."""
 
     def train(
-        self, start: Path, documents: Sequence[Document], objective: Objective, *, out: Path, seed: int,
+        self,
+        start: Path,
+        documents: Sequence[Document],
+        objective: Objective,
+        *,
+        out: Path,
+        seed: int,
         progress: Progress,
     ) -> Trained: ...
 
@@ -168,22 +212,33 @@ class Metric(Protocol):
 
     @property
     def name(self) -> str: ...
-    def scores(self, evidence: pd.DataFrame, fluency: pd.DataFrame, completions: pd.DataFrame) -> Sequence[ScoreRow]: ...
+    def scores(
+        self, evidence: pd.DataFrame, fluency: pd.DataFrame, completions: pd.DataFrame
+    ) -> Sequence[ScoreRow]: ...
 
 
 @runtime_checkable
 class Launcher(Protocol):
-    """Runs many runs. `tasks` are (arm, seed); returns what each came to, failures included."""
+    """Runs the (arm, seed) pairs of the experiment in folder `root`; returns the failures. One does not stop the rest."""
 
-    def launch(self, experiment_file: Path, root: Path, tasks: Sequence[tuple[str, int]]) -> Sequence[Mapping[str, Any]]: ...
+    def launch(
+        self, root: Path, runs: Sequence[tuple[str, int]], *, generations: int, allow: Sequence[str] = ()
+    ) -> Sequence[Mapping[str, Any]]: ...
 
 
 class History(Protocol):
-    """The past of a run, read-only."""
+    """The past of a run, read-only.
+
+    `generation` says everywhere whose training the text was made for: `completions(generation=3)` trained model 3
+    and were written by model 2. Only generations up to `generation` may be asked for.
+    """
 
     @property
     def generation(self) -> int: ...
-    def human(self, *, generation: int) -> Sequence[Document]: ...
+    def human(self, *, generation: int, replaced: bool = False) -> Sequence[Document]:
+        """Human documents of a generation; `replaced` adds those of blocks that a completion stood in for."""
+        ...
+
     def completions(self, *, generation: int) -> Sequence[Document]: ...
     def checkpoint(self, *, generation: int) -> Path: ...
     def blocks(self, *, count: int, generation: int, seed: int, domain: str | None = None) -> Sequence[Block]: ...

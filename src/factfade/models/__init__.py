@@ -1,0 +1,1 @@
+"""Language models as factfade uses them: sampled from and scored, in token ids."""

@@ -1,0 +1,303 @@
+"""Forward passes over ragged batches, with a key-value cache in preallocated buffers.
+
+Batches are padded on the left, so the last position of every row is its newest token: a prompt pass needs the logits
+of one position, and decoding goes on in step. transformers' own growing cache copies itself at every step; the
+buffers here are written in place, which is measured to pay on small models (benchmarks/models.py).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+from factfade.errors import OutOfMemory
+
+# A common prefix is run once for the whole batch when it is at least this long: shorter ones do not repay the second
+# pass.
+MIN_PREFIX = 32
+
+
+class _Buffered(DynamicLayer):
+    """A cache layer with room for `capacity` positions. `keys` and `values` are views of what is written so far.
+
+    Sliding-window layers are kept whole as well: the window is in the mask.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.length = 0
+        # Tensors once there is something to hold: their shapes come with it.
+        self._keys: Any = None
+        self._values: Any = None
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self._keys = self._room(key_states, len(key_states))
+        self._values = self._room(value_states, len(value_states))
+        self.is_initialized = True
+        self._show(0)
+
+    def _room(self, states: torch.Tensor, rows: int) -> torch.Tensor:
+        _, heads, _, width = states.shape
+        return states.new_empty((rows, heads, self.capacity, width))
+
+    def _show(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.length = length
+        keys, values = self._keys[:, :, :length], self._values[:, :, :length]
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        end = self.length + key_states.shape[2]
+        self._keys[:, :, self.length : end] = key_states
+        self._values[:, :, self.length : end] = value_states
+        return self._show(end)
+
+    def rows(self, chosen: torch.Tensor, capacity: int) -> _Buffered:
+        """A new layer that holds the chosen rows (a row may come more than once), with room for `capacity`."""
+        taken = _Buffered(capacity)
+        taken.dtype, taken.device, taken.is_initialized = self.dtype, self.device, True
+        taken._keys = taken._room(self._keys, len(chosen))
+        taken._values = taken._room(self._values, len(chosen))
+        keys, values = taken._show(self.length)
+        keys.copy_(self._keys[:, :, : self.length].index_select(0, chosen))
+        values.copy_(self._values[:, :, : self.length].index_select(0, chosen))
+        return taken
+
+
+@dataclass(frozen=True)
+class Net:
+    """A model ready for passes. `cached` says whether its cache is one that can be buffered; `pad` fills a batch."""
+
+    model: Any
+    pad: int
+    device: torch.device
+    vocabulary: int
+    cached: bool
+    keeps: bool
+
+    @classmethod
+    def of(cls, model: Any, pad: int) -> Net:
+        parameters = inspect.signature(model.forward).parameters
+        return cls(
+            model=model,
+            pad=pad,
+            device=next(model.parameters()).device,
+            vocabulary=int(model.get_input_embeddings().weight.shape[0]),
+            cached="past_key_values" in parameters and _bufferable(model),
+            keeps="logits_to_keep" in parameters,
+        )
+
+    def cache(self, capacity: int) -> Cache | None:
+        """An empty cache; None for a model whose cache is of another kind (it then reads each text anew)."""
+        if not self.cached:
+            return None
+        layers = DynamicCache(config=self.model.config).layers
+        return Cache(layers=[_Buffered(capacity) for _ in layers])
+
+    def forward(
+        self, ids: torch.Tensor, mask: torch.Tensor | None, places: torch.Tensor, cache: Cache | None, keep: int
+    ) -> torch.Tensor:
+        """Float32 logits (rows, keep, vocabulary) of the last `keep` positions. `mask` None means nothing is padded."""
+        extra: dict[str, Any] = {"logits_to_keep": keep} if self.keeps else {}
+        if cache is not None:
+            extra["past_key_values"] = cache
+        try:
+            out = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=places, use_cache=cache is not None, **extra
+            )
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"the device has no memory for a batch of {tuple(ids.shape)} tokens",
+                hint="lower evaluation.batch_tokens and synthesis.batch",
+            ) from error
+        return out.logits[:, -keep:].float()
+
+
+def _bufferable(model: Any) -> bool:
+    """Whether every layer of the model keeps plain keys and values (no recurrent state, no shared layers)."""
+    if getattr(model, "_is_stateful", False):
+        return False
+    layers = DynamicCache(config=model.config).layers
+    return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+
+
+@contextmanager
+def inference(model: Any) -> Generator[None]:
+    """No gradients, evaluation mode; afterwards every module is in the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        if training:
+            model.eval()
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@dataclass
+class Prefilled:
+    """A batch after its prompt pass: what is needed to go on.
+
+    `last` (rows, vocabulary): float32 logits after each prompt. `lengths`: tokens per prompt. `mask` (rows, width): 1
+    where there is a token, None where nothing is padded. `ids` are kept for a model without a cache.
+    """
+
+    net: Net
+    last: torch.Tensor
+    lengths: torch.Tensor
+    width: int
+    mask: torch.Tensor | None
+    cache: Cache | None
+    ids: torch.Tensor
+
+    def step(self, tokens: torch.Tensor, fresh: torch.Tensor | None = None) -> torch.Tensor:
+        """Feeds `tokens` (rows, n), one column after the other in place, and gives their logits (rows, n, vocabulary).
+
+        `fresh` (rows, n) is 0 for filled-up columns on the right of shorter rows.
+        """
+        n = tokens.shape[1]
+        places = self.lengths[:, None] + torch.arange(n, device=tokens.device)
+        if fresh is not None and self.mask is None:
+            self.mask = torch.ones((len(self.lengths), self.width), dtype=torch.long, device=tokens.device)
+        if self.mask is not None:
+            added = torch.ones_like(tokens) if fresh is None else fresh
+            self.mask = torch.cat([self.mask, added], dim=1)
+        if self.cache is not None:
+            logits = self.net.forward(tokens, self.mask, places, self.cache, n)
+        else:
+            self.ids = torch.cat([self.ids, tokens], dim=1)
+            logits = self.net.forward(self.ids, self.mask, positions_of(self.mask, self.ids), None, n)
+        self.lengths = self.lengths + n
+        self.width += n
+        return logits
+
+    def rows(self, chosen: torch.Tensor, room: int) -> Prefilled:
+        """The chosen rows on their own (a row may come more than once), with room for `room` more tokens each."""
+        cache = None
+        if self.cache is not None:
+            layers: list[Any] = self.cache.layers
+            cache = Cache(layers=[layer.rows(chosen, self.width + room) for layer in layers])
+        return Prefilled(
+            net=self.net,
+            last=self.last.index_select(0, chosen),
+            lengths=self.lengths.index_select(0, chosen),
+            width=self.width,
+            mask=None if self.mask is None else self.mask.index_select(0, chosen),
+            cache=cache,
+            ids=self.ids.index_select(0, chosen),
+        )
+
+
+def positions_of(mask: torch.Tensor | None, ids: torch.Tensor) -> torch.Tensor:
+    """Position of every token in its own text. Padding does not count; it stands at 1, as in transformers 4."""
+    if mask is None:
+        return torch.arange(ids.shape[1], device=ids.device).expand(ids.shape[0], -1)
+    return (mask.cumsum(1) - 1).masked_fill(mask == 0, 1)
+
+
+def padded(
+    prompts: Sequence[Sequence[int]], net: Net, *, side: str = "left"
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Ids and mask (rows, longest); the mask is None where all prompts are equally long."""
+    width = max(len(prompt) for prompt in prompts)
+    rows: list[list[int]] = []
+    for prompt in prompts:
+        fill = [net.pad] * (width - len(prompt))
+        rows.append([*fill, *prompt] if side == "left" else [*prompt, *fill])
+    ids = torch.tensor(rows, dtype=torch.long, device=net.device)
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=net.device)
+    if bool((lengths == width).all()):
+        return ids, None
+    columns = torch.arange(width, device=net.device)[None]
+    token = columns >= width - lengths[:, None] if side == "left" else columns < lengths[:, None]
+    return ids, token.long()
+
+
+def prefill(net: Net, prompts: Sequence[Sequence[int]], *, room: int, side: str = "left") -> Prefilled:
+    """The prompt pass of a batch, with room for `room` more tokens a row.
+
+    A prefix that all prompts share is run once and its cache repeated: few-shot prompts of one subject differ in
+    their last lines alone. `side="right"` pads on the right and reads on after the padding, as the published
+    artefact of arXiv 2509.04796 does; it is there to replicate it.
+    """
+    shared = common_prefix(prompts) if net.cached and side == "left" and len(prompts) > 1 else 0
+    if shared >= MIN_PREFIX:
+        return _prefill_after(net, prompts, shared, room)
+    ids, mask = padded(prompts, net, side=side)
+    cache = net.cache(ids.shape[1] + room)
+    last = net.forward(ids, mask, positions_of(mask, ids), cache, 1)[:, -1]
+    return Prefilled(
+        net=net,
+        last=last,
+        lengths=torch.tensor([len(prompt) for prompt in prompts], device=net.device),
+        width=ids.shape[1],
+        mask=mask,
+        cache=cache,
+        ids=ids,
+    )
+
+
+def _prefill_after(net: Net, prompts: Sequence[Sequence[int]], shared: int, room: int) -> Prefilled:
+    ids, mask = padded([prompt[shared:] for prompt in prompts], net)
+    rest = ids.shape[1]
+    head = prefill(net, [prompts[0][:shared]], room=0)
+    rows = head.rows(torch.zeros(len(prompts), dtype=torch.long, device=net.device), rest + room)
+    if mask is not None:
+        before = torch.ones((len(prompts), shared), dtype=torch.long, device=net.device)
+        mask = torch.cat([before, mask], dim=1)
+        places = positions_of(mask, mask)[:, shared:]
+    else:
+        places = (torch.arange(rest, device=net.device) + shared).expand(len(prompts), -1)
+    rows.last = net.forward(ids, mask, places, rows.cache, 1)[:, -1]
+    rows.lengths = torch.tensor([len(prompt) for prompt in prompts], device=net.device)
+    rows.width, rows.mask = shared + rest, mask
+    return rows
+
+
+def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """Number of leading tokens that all prompts share; at least one token of every prompt is left out of it."""
+    limit = min(len(prompt) for prompt in prompts) - 1
+    first, last = min(prompts, key=list), max(prompts, key=list)
+    for at in range(max(limit, 0)):
+        if first[at] != last[at]:
+            return at
+    return max(limit, 0)
+
+
+def batches(prompts: Sequence[Sequence[int]], widths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Rows in batches of at most `budget` tokens (rows x widest), shortest first; at least one row each.
+
+    Prompts that share a long beginning with seven others or more come together, so that it is run once.
+    """
+    heads: dict[tuple[int, ...], list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        heads.setdefault(tuple(prompt[:MIN_PREFIX]) if len(prompt) > MIN_PREFIX else (), []).append(row)
+    alone: list[int] = []
+    groups: list[list[int]] = []
+    for head, rows in heads.items():
+        if head and len(rows) >= 8:
+            groups.append(rows)
+        else:
+            alone += rows
+    for group in (*groups, alone):
+        held: list[int] = []
+        for row in sorted(group, key=lambda r: (widths[r], r)):
+            if held and (len(held) + 1) * widths[row] > budget:
+                yield held
+                held = []
+            held.append(row)
+        if held:
+            yield held

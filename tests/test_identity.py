@@ -166,7 +166,7 @@ def test_a_hundred_bit_flips_change_the_identity_or_are_refused(tmp_path: Path) 
 def test_extra_bytes_gaps_and_overlaps_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     file.write_bytes(safetensors_bytes({"a": ("U8", (2,), b"ab")}) + b"x")
-    with pytest.raises(IntegrityError, match="bytes are expected|are expected"):
+    with pytest.raises(IntegrityError, match="are expected"):
         read_header(file)
     for offsets in ([[0, 2], [3, 5]], [[0, 2], [1, 3]], [[2, 4], [2, 4]], [[0, 2], [-2, 0]]):
         entries = {n: {"dtype": "U8", "shape": [2], "data_offsets": o} for n, o in zip("ab", offsets, strict=True)}

@@ -14,9 +14,9 @@ from factfade.paths import checked_name, checked_relative, inside, is_name, slug
 GOOD = ["a", "human_only", "human-only.2", "0", "tce", "x" * 64, "a..b", "com10x"]
 BAD = [
     "", ".", "..", "...", ".hidden", "../x", "a/b", "a\\b", "/etc/passwd", "C:", "c:\\x", "a:b", "a b", " a", "a ",
-    "a.", "a\n", "a\x00", "\x1b[2J", "%2e%2e", "a%2fb", "#x", "?x", "~", "$HOME", "-rf", "_x", "A", "ARM", "ä", "a\u2044b",
-    "a\uff0fb", "\u202ea", "a\u200b", "\ud800", "con", "nul", "con.txt", "com1", "lpt9.x", "aux", "prn", "x" * 65, "*",
-    "a*", "a|b", "a<b", "a\"b", "a'b", "a`b", "a;b", "a&b", "generation-000", "generation-1", "seed-0",
+    "a.", "a\n", "a\x00", "\x1b[2J", "%2e%2e", "a%2fb", "#x", "?x", "~", "$HOME", "-rf", "_x", "A", "ARM", "ä",
+    "a\u2044b", "a\uff0fb", "\u202ea", "a\u200b", "\ud800", "con", "nul", "con.txt", "com1", "lpt9.x", "aux", "prn",
+    "x" * 65, "*", "a*", "a|b", "a<b", "a\"b", "a'b", "a`b", "a;b", "a&b", "generation-000", "generation-1", "seed-0",
     "experiment.toml", "environment.json", "report.html", "stages.json",
 ]  # fmt: skip
 

@@ -90,7 +90,7 @@ def test_a_folder_copied_from_another_place_is_refused(root: Path, target: str) 
 
     shutil.rmtree(root / target)
     shutil.copytree(root / "general" / "seed-0" / "generation-001", root / target)
-    with pytest.raises(IntegrityError, match="where .* is expected"):
+    with pytest.raises(IntegrityError, match=r"where .* is expected"):
         reading.load_evidence(store.open_experiment(root))
 
 

@@ -16,6 +16,7 @@ from factfade.errors import (
     IntegrityError,
     Locked,
     NotFound,
+    OutOfSpace,
     RunFailed,
     SettingsChanged,
     UnsafeArtifact,
@@ -245,6 +246,23 @@ def test_an_exception_publishes_nothing(folder: Path) -> None:
     assert not (folder / "x").exists()
     commit(folder, y="2")
     assert [p.name for p in sorted(folder.iterdir())] == ["train.json", "y"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("I/O error: No space left on device (os error 28)")]
+)
+def test_a_library_that_finds_the_disk_full_is_understood(folder: Path, error: Exception) -> None:
+    step = store.step(folder, "train", KEY)
+
+    def write() -> None:
+        with step.writing() as draft:
+            (draft.path / "half").write_text("1")
+            raise error
+
+    with pytest.raises(OutOfSpace) as raised:
+        write()
+    assert raised.value.__cause__ is error
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(

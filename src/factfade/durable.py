@@ -86,17 +86,22 @@ def _guard(point: str, path: Path, *, needed: int | None = None) -> Generator[No
         raise _translated(error, point, path, needed) from error
 
 
+def out_of_space(error: BaseException, path: Path, *, needed: int | None = None) -> OutOfSpace | None:
+    """`OutOfSpace` for an exception that says that the disk is full, whichever library raised it; else None."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not full and "No space left on device" not in str(error):
+        return None
+    free = _free_bytes(path)
+    amounts = f" ({needed:,} bytes needed)" if needed else ""
+    amounts += "" if free is None else f" ({free:,} bytes free)"
+    hint = "free some space and type the same command again: what is committed is kept"
+    return OutOfSpace(f"no space left for {path}{amounts}", path=path, hint=hint)
+
+
 def _translated(error: OSError, point: str, path: Path, needed: int | None) -> StorageFailed:
     said = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = _free_bytes(path)
-        amounts = f" ({needed:,} bytes needed)" if needed else ""
-        amounts += "" if free is None else f" ({free:,} bytes free)"
-        return OutOfSpace(
-            f"no space left for {path}{amounts}",
-            path=path,
-            hint="free some space and type the same command again: what is committed is kept",
-        )
+    if full := out_of_space(error, path, needed=needed):
+        return full
     hints = {
         errno.EACCES: "check the permissions of the folder, or choose another one",
         errno.EPERM: "check the permissions of the folder, or choose another one",

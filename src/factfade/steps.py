@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factfade import durable
-from factfade.errors import IntegrityError, OutOfSpace, RunFailed
+from factfade.errors import IntegrityError, OutOfSpace, RunFailed, StorageFailed
 from factfade.keys import StepKey, refuse
 from factfade.manifest import FileEntry, Manifest, files_below, hashed, manifest_bytes, new_manifest, read_manifest
 from factfade.paths import inside, is_name
@@ -133,11 +133,16 @@ class Step:
             yield draft
             draft.times.setdefault("seconds", round(time.monotonic() - started, 3))
             self._manifest = self._commit(draft)
-        except OutOfSpace:
+        except Exception as error:
+            full = error if isinstance(error, OutOfSpace) else durable.out_of_space(error, draft.path)
+            if full is None:
+                raise
             # The draft is what fills the disk: give it back, so that freeing what is missing is enough.
-            with contextlib.suppress(OSError, OutOfSpace):
+            with contextlib.suppress(OSError, StorageFailed):
                 durable.remove_tree(draft.path)
-            raise
+            if full is error:
+                raise
+            raise full from error
 
     def _commit(self, draft: Draft) -> Manifest:
         files = hashed(draft.path)

@@ -191,7 +191,7 @@ def refuse(differences: Sequence[Difference], *, what: str, hint: str = "") -> N
     if not hint:
         hint = "set them back, or choose another folder for the new settings"
         if len(versions) == len(differences):
-            allowed = " ".join(f"--allow-version {name}" for name in versions)
+            allowed = " ".join(f"--allow {name}" for name in versions)
             hint = f"install the old versions again, or add: {allowed}"
     raise SettingsChanged(
         f"{what} was made with other settings:", differences=[d.texts() for d in differences], hint=hint

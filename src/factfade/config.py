@@ -103,7 +103,9 @@ class SynthesisSection(Section):
     @model_validator(mode="after")
     def _fits(self) -> SynthesisSection:
         if self.block < max(self.prompt_tokens, self.new_tokens):
-            raise ValueError("block_tokens must hold the prompt and the human document: at least max(prompt_tokens, new_tokens)")
+            raise ValueError(
+                "block_tokens must hold the prompt and the human document: at least max(prompt_tokens, new_tokens)"
+            )
         return self
 
 
@@ -117,7 +119,10 @@ class LoraSection(Section):
 
 
 class TrainingSection(Section):
-    """[training]: one generation's training. Documents are packed, in shuffled order, into `chunk_tokens`."""
+    """[training]: one generation's training. Documents are packed, in shuffled order, into `chunk_tokens`.
+
+    `separator` "eos" puts the end token between documents: for pools of whole texts, not of windows cut from one.
+    """
 
     kind: str = "hf"
     start: Literal["previous", "base"] = "previous"
@@ -129,6 +134,7 @@ class TrainingSection(Section):
     batch: Count = 32
     accumulation: Count = 1
     chunk_tokens: Count = 64
+    separator: Literal["none", "eos"] = "none"
     max_grad_norm: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -253,8 +259,14 @@ class Experiment(Section):
             except ValidationError as error:
                 raise _readable(error, type(base), f"arms.{name}.{section}") from error
         return ArmPlan(
-            name=name, arm=arm, about=self.experiment, model=self.model, corpus=corpus,
-            evaluation=self.evaluation, stages=self.stages, **sections,
+            name=name,
+            arm=arm,
+            about=self.experiment,
+            model=self.model,
+            corpus=corpus,
+            evaluation=self.evaluation,
+            stages=self.stages,
+            **sections,
         )
 
     def evaluated(self) -> tuple[int, ...]:
@@ -270,8 +282,11 @@ class Experiment(Section):
             return arm.control
         plan = self.arm(name)
         own = [
-            other for other, o in self.arms.items()
-            if o.synthetic_fraction == 0.0 and o.prompts == arm.prompts and self.arm(other).corpus == plan.corpus
+            other
+            for other, o in self.arms.items()
+            if o.synthetic_fraction == 0.0
+            and o.prompts == arm.prompts
+            and self.arm(other).corpus == plan.corpus
             and self.arm(other).training == plan.training
         ]
         return own[0] if len(own) == 1 else None
@@ -294,7 +309,7 @@ class Experiment(Section):
         for name in self.arms:
             plan = self.arm(name)
             registry.build("corpus", plan.corpus)
-            registry.build("prompts", plan.arm.prompts)
+            registry.build("prompts", plan.arm.prompts, **plan.prompting)
             registry.build("objective", plan.arm.objective)
             for group, specs in (("pool", plan.pool), ("after_training", plan.arm.after_training)):
                 for spec in specs:
@@ -319,6 +334,11 @@ class ArmPlan(Section):
         """The pool parts in order: the workflow's shorthand first, then the named ones."""
         return ({"kind": self.arm.workflow}, *self.arm.pool)
 
+    @property
+    def prompting(self) -> dict[str, Any]:
+        """What a prompts part is offered beside its own settings."""
+        return {"prompt_tokens": self.synthesis.prompt_tokens, "synthetic_fraction": self.arm.synthetic_fraction}
+
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
@@ -334,7 +354,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     try:
         raw = file.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}", hint="give the path of an experiment's TOML file") from error
+        raise ConfigError(
+            f"cannot read {file}: {error.strerror}", hint="give the path of an experiment's TOML file"
+        ) from error
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{file} is larger than {MAX_FILE_BYTES} bytes", hint="an experiment file is a page of TOML")
     try:
@@ -372,7 +394,9 @@ def _readable(error: ValidationError, model: type[BaseModel], where: str) -> Con
         hint = registry.nearest(str(first["loc"][-1]), _known(model, first["loc"][:-1]))
         return ConfigError(f"{where}: unknown key {location!r}", hint=hint)
     place = f"{where}: {location}" if location else where
-    return ConfigError(f"{place}: {first['msg']} (got {_short(first['input'])})", hint="docs/concepts.md lists every setting")
+    return ConfigError(
+        f"{place}: {first['msg']} (got {_short(first['input'])})", hint="docs/concepts.md lists every setting"
+    )
 
 
 def _known(model: type[BaseModel] | None, path: Sequence[Any]) -> list[str]:
@@ -391,7 +415,9 @@ def _override(data: dict[str, Any], text: str) -> None:
     key, sign, value = text.partition("=")
     path = key.strip().split(".")
     if not sign or len(path) < 2 or not all(path):
-        raise ConfigError(f"cannot read the override {_short(text)}", hint="write section.key=value, e.g. -o training.epochs=1")
+        raise ConfigError(
+            f"cannot read the override {_short(text)}", hint="write section.key=value, e.g. -o training.epochs=1"
+        )
     try:
         parsed = tomllib.loads(f"v = {value.strip()}")["v"]
     except tomllib.TOMLDecodeError:

@@ -1,0 +1,90 @@
+"""Columns of the stored tables as arrays: nulls and absent columns in one form, whatever wrote the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factfade.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The columns of the evidence that say which answer was right and which was chosen, one entry per row.
+
+    `options` and `accepted` hold sequences of text or None; `gold` and `choice` are NaN where null.
+    """
+
+    options: NDArray[Any]
+    accepted: NDArray[Any]
+    template: NDArray[Any]
+    gold: Floats
+    choice: Floats
+
+
+def as_float(table: pd.DataFrame, column: str) -> Floats:
+    """A column of booleans or numbers as float64, NaN where null or absent. Raises DataError for anything else."""
+    import pandas as pd
+
+    if column not in table.columns:
+        return np.full(len(table), np.nan)
+    series = table[column]
+    if series.dtype == object:
+        series = series.map({True: 1.0, False: 0.0}, na_action="ignore") if _booleans(series) else series
+    try:
+        return pd.to_numeric(series).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"column {column!r} holds something that is no number", hint="see docs/evidence.md") from error
+
+
+def _booleans(series: pd.Series[Any]) -> bool:
+    present = series.dropna()
+    return len(present) > 0 and all(isinstance(v, (bool, np.bool_)) for v in present)
+
+
+def as_text(table: pd.DataFrame, column: str) -> NDArray[Any]:
+    """A column of strings as an object array, "" where null or absent."""
+    if column not in table.columns:
+        return np.full(len(table), "", dtype=object)
+    return table[column].astype(object).where(table[column].notna(), "").to_numpy(dtype=object)
+
+
+def as_lists(table: pd.DataFrame, column: str) -> NDArray[Any]:
+    """A column of lists as an object array, None where null or absent."""
+    if column not in table.columns:
+        return np.full(len(table), None, dtype=object)
+    return table[column].astype(object).where(table[column].notna(), None).to_numpy(dtype=object)
+
+
+def answers_of(evidence: pd.DataFrame) -> Answers:
+    """The answer columns of an evidence table, absent ones as nulls."""
+    return Answers(
+        options=as_lists(evidence, "options"),
+        accepted=as_lists(evidence, "accepted"),
+        template=as_text(evidence, "template"),
+        gold=as_float(evidence, "gold"),
+        choice=as_float(evidence, "choice"),
+    )
+
+
+def factorized(values: NDArray[Any]) -> Codes:
+    """Codes in the order of the values, so that nothing depends on the order of rows."""
+    import pandas as pd
+
+    return pd.factorize(values, sort=True)[0].astype(np.intp)
+
+
+def clusters_of(evidence: pd.DataFrame) -> Codes:
+    """The cluster of every row: its entity, and where it has none its item (whatever the wording)."""
+    item, entity_text = factorized(as_text(evidence, "item")), as_text(evidence, "entity")
+    entity = factorized(entity_text)
+    return np.where(entity_text == "", item + int(entity.max(initial=0)) + 1, entity)

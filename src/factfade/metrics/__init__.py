@@ -1,0 +1,43 @@
+"""Metrics: pure functions from the stored tables to scores. No metric touches a model.
+
+`compute` runs them through the registry; `frame` makes the long table of scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from factfade import registry
+from factfade.protocols import Metric
+from factfade.records import ScoreRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compute(
+    evidence: pd.DataFrame, fluency: pd.DataFrame, completions: pd.DataFrame, kinds: Sequence[str] | None = None
+) -> list[ScoreRow]:
+    """The scores of every metric of the registry, or of the kinds that are named, in the registry's order.
+
+    The tables are those of docs/evidence.md; an empty one (no rows) yields no scores. What optional columns would
+    have been needed for has the value None and a reason. Raises ConfigError for a kind that does not exist.
+    """
+    rows: list[ScoreRow] = []
+    for kind in registry.kinds("metric") if kinds is None else kinds:
+        metric: Metric = registry.build("metric", kind)
+        rows.extend(metric.scores(evidence, fluency, completions))
+    return rows
+
+
+def frame(rows: Iterable[ScoreRow]) -> pd.DataFrame:
+    """The long table: one line per score, with its place, n, interval, method, unit and reason."""
+    import pandas as pd
+
+    columns = ["lineage", "seed", "generation", "format", "domain", "name", "value", "n", "low", "high"]
+    columns += ["level", "method", "unit", "reason"]
+    place, rest = columns[:5], columns[5:]
+    lines = [[getattr(r, c) for c in place] + [getattr(r.score, c) for c in rest] for r in rows]
+    table = pd.DataFrame(lines, columns=columns)
+    return table.astype(dict.fromkeys(("value", "low", "high"), "float64"))

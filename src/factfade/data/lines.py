@@ -212,7 +212,8 @@ def parse_json(text: str, file: Path, number: int | None, *, cut: bool = False) 
             reason = f"not JSON: {error.msg}, at {safe_text(text[error.pos :].strip(), limit=40, keep='')!r}"
         else:
             reason = f"not JSON: {error.msg} at character {error.colno}"
-        if cut and (error.pos >= len(text.rstrip()) - 1 or "Unterminated" in error.msg):
+        left = len(text.rstrip()) - error.pos
+        if cut and (left <= 0 or "Unterminated" in error.msg or ("escape" in error.msg and left < 6)):
             reason = f"the last line is cut off ({error.msg} at character {error.colno})"
         raise DataError(reason, file=file, line=line, hint="repair or download the file again") from None
     except RecursionError:

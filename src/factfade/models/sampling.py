@@ -20,9 +20,14 @@ DEFAULT_BATCH = 128
 SHRINK_AT = 0.75
 
 
-def batch_plan(lengths: Sequence[int], batch: int | None = None) -> list[list[int]]:
-    """Which prompts are sampled together: by length, then by place, in batches of `batch`. Recorded with the run."""
-    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+def batch_plan(lengths: Sequence[int], batch: int | None = None, *, side: str = "left") -> list[list[int]]:
+    """Which prompts are sampled together: by length, then by place, in batches of `batch`. Recorded with the run.
+
+    With padding on the right they stay in the given order: the published code whose artefact that replicates does
+    not sort, and rows of equal length would hide it.
+    """
+    rows = range(len(lengths))
+    order = sorted(rows, key=lambda row: (lengths[row], row)) if side == "left" else list(rows)
     size = batch or DEFAULT_BATCH
     return [order[at : at + size] for at in range(0, len(order), size)]
 
@@ -45,7 +50,7 @@ def sample(
     `ended` says whether a text (its tokens so far) has met a stop string.
     """
     results: dict[int, Sampled] = {}
-    for number, rows in enumerate(batch_plan([len(prompt) for prompt in prompts], batch)):
+    for number, rows in enumerate(batch_plan([len(prompt) for prompt in prompts], batch, side=side)):
         state = prefill(net, [prompts[row] for row in rows], room=new_tokens, side=side)
         drawn = decode(
             state, new_tokens=new_tokens, decoding=decoding, seed=derived_seed(seed, number), ends=ends, ended=ended

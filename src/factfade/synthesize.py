@@ -40,9 +40,14 @@ def choose(blocks: Sequence[Block], fraction: float, *, seed: int, generation: i
     return synthetic, human
 
 
-def batch_plan(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Which prompts are sampled together: by length, then by place, `size` at a time."""
-    order = sorted(range(len(lengths)), key=lambda place: (lengths[place], place))
+def batch_plan(lengths: Sequence[int], size: int, *, padding: str = "left") -> list[list[int]]:
+    """Which prompts are sampled together: by length, then by place, `size` at a time.
+
+    With padding on the right they stay in their order: the published code whose artefact that replicates does not
+    sort, and in batches of equal lengths nothing would be padded.
+    """
+    places = range(len(lengths))
+    order = sorted(places, key=lambda place: (lengths[place], place)) if padding == "left" else list(places)
     return [order[at : at + size] for at in range(0, len(order), size)]
 
 
@@ -74,7 +79,8 @@ def synthesize(
             hint="lower synthesis.prompt_tokens or synthesis.new_tokens",
         )
     sampled: dict[int, Sampled] = {}
-    for number, batch in enumerate(batch_plan([len(prompts[place]) for place in fits], settings.batch)):
+    lengths = [len(prompts[place]) for place in fits]
+    for number, batch in enumerate(batch_plan(lengths, settings.batch, padding=settings.padding)):
         places = [fits[at] for at in batch]
         drawn = model.sample(
             [prompts[place] for place in places],
@@ -163,7 +169,7 @@ def record(rows: Sequence[Mapping[str, Any]], settings: SynthesisSection) -> dic
         "allow_junk": settings.allow_junk,
         "decoding": settings.decoding.model_dump(),
         "batch": settings.batch,
-        "batch_plan": "by prompt length, then by block",
+        "batch_plan": "by prompt length, then by block" if settings.padding == "left" else "by block",
         "padding": settings.padding,
         "replicates": "right-padded prompts of a published artefact" if settings.padding == "right" else None,
         "system": settings.system,

@@ -374,6 +374,12 @@ def test_without_fluency_neither_a_nor_b_can_be_called(absent: str) -> None:
     assert "fluency: no completions" in call_at(report, 4).sentence
 
 
+def test_no_evidence_is_an_empty_report() -> None:
+    report = call_stages(pd.DataFrame(), pd.DataFrame(), None, RULE, controls={"arm": None})
+    assert (report.calls, report.onsets) == ((), ())
+    assert from_json(to_json(report)) == report
+
+
 def test_a_lineage_without_a_start_is_a_note() -> None:
     evidence, fluency, own = planted.tables({"arm": World()})
     report = call_stages(evidence[evidence["generation"] > 0], fluency, own, RULE, controls={})

@@ -98,6 +98,8 @@ def require(table: pd.DataFrame, key: Sequence[str], name: str) -> None:
 
 def build_panels(evidence: pd.DataFrame, fluency: pd.DataFrame | None, own: pd.DataFrame | None) -> Panels:
     """Aligns the tables. Absent tables and optional columns leave NaN; a repeated or absent key raises DataError."""
+    if not len(evidence):
+        return Panels(answers=answers_of(evidence), formats={}, nats={}, junk={})
     require(evidence, EVIDENCE_KEY, "evidence")
     if not {"choice_correct", "outcome"} & set(evidence.columns):
         raise DataError("the evidence holds neither choice_correct nor outcome", hint="see docs/evidence.md")

@@ -98,7 +98,7 @@ class Model(Protocol):
         ...
 
     def wrap(self, tokens: Sequence[int], *, system: str | None = None) -> list[int]:
-        """Ids of a prompt that is given as ids (a human block): the same rules as `prompt`, the ids unchanged if raw."""
+        """Ids of a prompt that is given as ids (a human block): the rules of `prompt`, the ids unchanged if raw."""
         ...
 
     def sample(
@@ -219,7 +219,7 @@ class Metric(Protocol):
 
 @runtime_checkable
 class Launcher(Protocol):
-    """Runs the (arm, seed) pairs of the experiment in folder `root`; returns the failures. One does not stop the rest."""
+    """Runs the (arm, seed) pairs of the experiment in folder `root`; returns the failures; one stops no other."""
 
     def launch(
         self, root: Path, runs: Sequence[tuple[str, int]], *, generations: int, allow: Sequence[str] = ()

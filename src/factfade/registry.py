@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any, NamedTuple
 
+from factfade import versions
 from factfade.errors import ConfigError, MissingExtra
 
 
@@ -28,27 +29,51 @@ _D = "factfade.data."
 _M = "factfade.mitigations."
 BUILTIN: dict[str, dict[str, Part]] = {
     "corpus": {
-        "world": Part("factfade.world.documents:WorldCorpus", "documents of the embedded world, made by seed", "open fact tables"),
+        "world": Part(
+            "factfade.world.documents:WorldCorpus", "documents of the embedded world, made by seed", "open fact tables"
+        ),
         "text": Part(_D + "corpora:TextCorpus", "a local text file, paragraphs or blank-line documents"),
         "jsonl": Part(_D + "corpora:JsonlCorpus", "a local JSON Lines file with a text field"),
         "parquet": Part(_D + "corpora:ParquetCorpus", "a local parquet file with a text column"),
         "hub": Part(_D + "corpora:HubCorpus", "a hub data set by name and revision (extra: hub)"),
     },
     "questions": {
-        "world": Part("factfade.world.questions:WorldQuestions", "every fact of the embedded world", "open fact tables"),
-        "mmlu": Part(_D + "questions:MmluQuestions", "MMLU subjects from local JSON Lines files or the hub", "Hendrycks et al. 2021"),
-        "jsonl": Part(_D + "questions:JsonlQuestions", "a local JSON Lines file: question with choices and answer, or with answers"),
-        "known_1000": Part(_D + "questions:ClozeQuestions", "cloze facts with subject, prompt, attribute and relation", "Meng et al. 2022"),
+        "world": Part(
+            "factfade.world.questions:WorldQuestions", "every fact of the embedded world", "open fact tables"
+        ),
+        "mmlu": Part(
+            _D + "questions:MmluQuestions",
+            "MMLU subjects from local JSON Lines files or the hub",
+            "Hendrycks et al. 2021",
+        ),
+        "jsonl": Part(
+            _D + "questions:JsonlQuestions",
+            "a local JSON Lines file: question with choices and answer, or with answers",
+        ),
+        "known_1000": Part(
+            _D + "questions:ClozeQuestions",
+            "cloze facts with subject, prompt, attribute and relation",
+            "Meng et al. 2022",
+        ),
     },
     "format": {
-        "multiple_choice": Part(_D + "formats:MultipleChoice", "instruction, lettered options; the letter is scored", "arXiv 2509.04796"),
-        "multiple_choice_few_shot": Part(_D + "formats:MultipleChoiceFewShot", "three solved examples, lettered options", "arXiv 2509.04796"),
+        "multiple_choice": Part(
+            _D + "formats:MultipleChoice", "instruction, lettered options; the letter is scored", "arXiv 2509.04796"
+        ),
+        "multiple_choice_few_shot": Part(
+            _D + "formats:MultipleChoiceFewShot", "three solved examples, lettered options", "arXiv 2509.04796"
+        ),
         "no_instruction": Part(_D + "formats:NoInstruction", "question and lettered options alone", "arXiv 2509.04796"),
-        "short_answer": Part(_D + "formats:ShortAnswer", "options listed without letters; option texts are scored", "arXiv 2509.04796"),
+        "short_answer": Part(
+            _D + "formats:ShortAnswer", "options listed without letters; option texts are scored", "arXiv 2509.04796"
+        ),
         "open_ended": Part(_D + "formats:OpenEnded", "no options: a statement to complete, or a question"),
     },
     "model": {
-        "hf": Part("factfade.models.hf:HfModel", "any causal language model in transformers format (safetensors, no remote code)"),
+        "hf": Part(
+            "factfade.models.hf:HfModel",
+            "any causal language model in transformers format (safetensors, no remote code)",
+        )
     },
     "prompts": {
         "general": Part(_M + "prompts:General", "human blocks of the whole corpus", "arXiv 2509.04796"),
@@ -58,27 +83,39 @@ BUILTIN: dict[str, dict[str, Part]] = {
     "pool": {
         "replace": Part(_M + "pools:Replace", "this generation's documents alone", "arXiv 2509.04796"),
         "accumulate": Part(_M + "pools:Accumulate", "all generations' documents together", "arXiv 2404.01413"),
-        "accumulate_subsample": Part(_M + "pools:AccumulateSubsample", "all generations' documents, subsampled to one generation's size", "arXiv 2410.16713"),
+        "accumulate_subsample": Part(
+            _M + "pools:AccumulateSubsample",
+            "all generations' documents, subsampled to one generation's size",
+            "arXiv 2410.16713",
+        ),
     },
-    "objective": {
-        "cross_entropy": Part("factfade.training.objectives:CrossEntropy", "mean token cross-entropy"),
-    },
+    "objective": {"cross_entropy": Part("factfade.training.objectives:CrossEntropy", "mean token cross-entropy")},
     "after_training": {},
     "trainer": {
-        "hf": Part("factfade.training.trainer:HfTrainer", "transformers' Trainer, full parameters or LoRA (extra: lora)"),
+        "hf": Part(
+            "factfade.training.trainer:HfTrainer", "transformers' Trainer, full parameters or LoRA (extra: lora)"
+        )
     },
     "metric": {
-        "accuracy": Part("factfade.metrics.knowledge:Accuracy", "choice accuracy: raw, balanced, kappa, skill over the majority baseline"),
+        "accuracy": Part(
+            "factfade.metrics.knowledge:Accuracy",
+            "choice accuracy: raw, balanced, kappa, skill over the majority baseline",
+        ),
         "choices": Part("factfade.metrics.knowledge:Choices", "greedy rate and max frequency", "arXiv 2509.04796"),
         "outcomes": Part("factfade.metrics.formats:Outcomes", "shares of the outcomes of free answers; parse rate"),
-        "confidence": Part("factfade.metrics.calibration:Confidence", "confidences of right and of wrong choices and answers"),
-        "perplexity": Part("factfade.metrics.fluency:Perplexity", "held-out, own and own-under-start perplexity; token-weighted and the paper's"),
-        "junk": Part("factfade.metrics.fluency:Junk", "shares of empty, near-constant, repetitive and duplicated completions"),
+        "confidence": Part(
+            "factfade.metrics.calibration:Confidence", "confidences of right and of wrong choices and answers"
+        ),
+        "perplexity": Part(
+            "factfade.metrics.fluency:Perplexity",
+            "held-out, own and own-under-start perplexity; token-weighted and the paper's",
+        ),
+        "junk": Part(
+            "factfade.metrics.fluency:Junk", "shares of empty, near-constant, repetitive and duplicated completions"
+        ),
         "diversity": Part("factfade.metrics.diversity:Diversity", "entropy at fixed length, distinct-n, repetition"),
     },
-    "launcher": {
-        "local": Part("factfade.launchers.local:LocalLauncher", "local processes, one thread each"),
-    },
+    "launcher": {"local": Part("factfade.launchers.local:LocalLauncher", "local processes, one thread each")},
 }
 
 
@@ -109,9 +146,8 @@ def find(group: str, kind: str) -> type:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         if error.name and not error.name.startswith("factfade"):
-            raise MissingExtra(
-                f"{group} {kind!r} needs the package {error.name!r}", hint=f"pip install {error.name}"
-            ) from error
+            extra = next((e for e, package in versions.EXTRAS.items() if package == error.name), error.name)
+            raise MissingExtra(f"{group} {kind!r}", extra=extra) from error
         raise
 
 
@@ -134,7 +170,9 @@ def build(group: str, spec: str | Mapping[str, Any], **common: Any) -> Any:
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:
-            raise ConfigError(f"{group} {kind!r} needs the setting {name!r}", hint=f'{{ kind = "{kind}", {name} = ... }}')
+            raise ConfigError(
+                f"{group} {kind!r} needs the setting {name!r}", hint=f'{{ kind = "{kind}", {name} = ... }}'
+            )
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:

@@ -276,3 +276,17 @@ def little_known(panel: Panel, share: float, chance: float, n: int) -> str:
         f"{_place(panel)}: the start model is right in {100 * share:.1f}% (n = {n:,}), chance is {100 * chance:.1f}%: "
         "there is little knowledge to lose, and stage A says little."
     )
+
+
+def lines(report: StageReport) -> list[str]:
+    """The whole report as lines of text: per lineage and seed its sentence, then every call with its reason."""
+    out: list[str] = []
+    for name, seed in sorted({(call.lineage, call.seed) for call in report.calls}):
+        out += ["", f"{name}, seed {seed}", f"  {lineage(report, name, seed)}"]
+        own = [one for one in report.calls if (one.lineage, one.seed) == (name, seed)]
+        for one in sorted(own, key=lambda c: (c.format, c.generation)):
+            out.append(f"  generation {one.generation}  {one.format:<24} {one.stage:<12} {one.sentence}")
+            if one.attribution_sentence:
+                out.append(f"      {one.attribution_sentence}")
+    out += ["", *(f"note: {note}" for note in report.notes), f"rule {report.rule_sha256[:12]}"]
+    return out[1:] if out and not out[0] else out

@@ -1,0 +1,5 @@
+"""`python -m factfade` is the command line."""
+
+from factfade.cli import main
+
+main()

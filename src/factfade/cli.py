@@ -1,0 +1,179 @@
+"""The command line: demo, run, report, stages, doctor, parts. It parses, calls, prints, and sets the exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from factfade.errors import EXIT_SIGINT, EXIT_SIGTERM, ConfigError, FactfadeError, NotFound
+from factfade.text import safe_text
+
+if TYPE_CHECKING:  # heavy: imported where used
+    from factfade.config import Experiment
+    from factfade.sweep import Outcome
+
+app = typer.Typer(
+    name="factfade",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find which facts a language model loses when it is trained again and again on text that models wrote.",
+)
+Out = Annotated[Path, typer.Option(help="Folder that holds the experiments' folders.")]
+Set = Annotated[list[str] | None, typer.Option("-o", help="Override a setting: section.key=value. Repeatable.")]
+Workers = Annotated[int | None, typer.Option(help="Local processes (default: one per core).", min=1)]
+Allow = Annotated[list[str] | None, typer.Option("--allow", help="A library whose version may differ on resume.")]
+Force = Annotated[bool, typer.Option("--force", help="Go on where the disk looks too small.")]
+Target = Annotated[Path, typer.Argument(help="An experiment's folder, or one run in it.")]
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Run seed: sampling and training order.", min=0)] = 0,
+    generations: Annotated[int | None, typer.Option(help="Trainings (default: the demo's).", min=1)] = None,
+    workers: Workers = None,
+) -> None:
+    """Watch facts fade on the embedded world: a small model, three arms, a table and a page, in minutes."""
+    from factfade.demo import experiment
+
+    _run(experiment(seed=seed, generations=generations), out, workers=workers, allow=None, force=False)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="The experiment's TOML file.")],
+    override: Set = None,
+    out: Out = Path("runs"),
+    workers: Workers = None,
+    allow: Allow = None,
+    force: Force = False,
+) -> None:
+    """Run all arms and seeds of an experiment file; what is done already is not repeated."""
+    from factfade.config import load
+
+    _run(load(file, override or ()), out, workers=workers, allow=allow, force=force)
+
+
+@app.command()
+def report(path: Target) -> None:
+    """Write report.html again from what is stored, and print the table."""
+    from factfade import store
+
+    _show(store.open_experiment(_existing(path)).root, write=True)
+
+
+@app.command()
+def stages(
+    path: Target, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False
+) -> None:
+    """Say which stage every arm and format is in, from which generation, and why."""
+    from factfade import stage_words, store, sweep
+    from factfade import stages as rules
+
+    report = sweep.call(store.open_experiment(_existing(path)).root)
+    if as_json:
+        print(json.dumps(rules.to_json(report), indent=2, ensure_ascii=True))
+        return
+    for line in stage_words.lines(report):
+        print(safe_text(line, limit=4000))
+
+
+@app.command()
+def doctor(path: Annotated[Path, typer.Argument(help="Folder whose runs are looked at.")] = Path(".")) -> None:
+    """Versions, device, memory, disk, what is missing and the line that installs it."""
+    from factfade.doctor import examine
+
+    findings = list(examine(_existing(path)))
+    for finding in findings:
+        line = f"{'ok ' if finding.well else '!! '} {finding.what:<16} {finding.found}"
+        print(safe_text(line + (f"   -> {finding.hint}" if finding.hint else ""), limit=500))
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(4)
+
+
+@app.command()
+def parts() -> None:
+    """Every kind of every group, one line each."""
+    from factfade import registry
+
+    for group, table in registry.groups():
+        print(f"{group}" if table else f"{group}  (none yet)")
+        for kind, part in table.items():
+            source = f"  [{part.source}]" if part.source else ""
+            print(safe_text(f"  {kind:<26} {part.summary}{source}", limit=300))
+
+
+def _run(experiment: Experiment, out: Path, *, workers: int | None, allow: list[str] | None, force: bool) -> None:
+    from factfade import sweep
+
+    outcome = sweep.run(experiment, out, workers=workers, allow=allow or (), force=force)
+    _show(outcome.path, write=True)
+    _exit_for(outcome)
+
+
+def _show(root: Path, *, write: bool) -> None:
+    from factfade.report import page, terminal
+
+    terminal.show(root)
+    if write:
+        print(f"\nThe page: {safe_text(str(page.build(root)), limit=500)}")
+
+
+def _exit_for(outcome: Outcome) -> None:
+    for failure in outcome.failures:
+        print(
+            _problem(
+                f"{failure['label']}, generation {failure['generation']}: {failure['message']}", str(failure["hint"])
+            ),
+            file=sys.stderr,
+        )
+    if outcome.failures:
+        raise typer.Exit(max(int(f["exit_code"]) for f in outcome.failures))
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise NotFound(f"there is nothing at {path}", hint="give the folder of an experiment, e.g. runs/demo")
+    return path
+
+
+def _problem(message: str, hint: str) -> str:
+    return f"factfade: {safe_text(message, limit=2000)}" + (f"\n  {safe_text(hint, limit=1000)}" if hint else "")
+
+
+def _terminated(number: int, frame: FrameType | None) -> Any:
+    del frame
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Entry point: errors for users say what to type instead, and show no traceback."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(standalone_mode=False)
+    except FactfadeError as error:
+        print(_problem(error.message, error.hint), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("factfade: stopped; what is done is kept: run the same command again to go on", file=sys.stderr)
+        sys.exit(EXIT_SIGINT)
+    except SystemExit as stop:
+        if stop.code == EXIT_SIGTERM:
+            print("factfade: terminated; what is done is kept: run the same command again to go on", file=sys.stderr)
+        raise
+    except typer.BadParameter as error:
+        print(_problem(str(error), "factfade --help"), file=sys.stderr)
+        sys.exit(ConfigError.exit_code)
+
+
+if __name__ == "__main__":
+    main()

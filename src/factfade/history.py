@@ -1,0 +1,87 @@
+"""The past of a run, read from its folder: what `protocols.History` promises to parts that need earlier generations.
+
+Folder `generation-g` holds what training g saw: the completions that model g-1 wrote for it, and the human documents
+that stood beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from factfade import synthesize, tables
+from factfade.data.blocks import BlockSource
+from factfade.errors import RunFailed
+from factfade.records import Block, Document
+from factfade.store import RunFolder
+
+HUMAN_FILE = "human.jsonl"
+COMPLETIONS_FILE = "completions.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunHistory:
+    """Read-only view of the generations before `generation`. `source` cuts human text; it is None in steps that only
+    read what is stored."""
+
+    run: RunFolder
+    generation: int
+    start: Path
+    source: BlockSource | None = None
+
+    def human(self, *, generation: int, replaced: bool = False) -> Sequence[Document]:
+        """Human documents of one generation's training, in the order of their blocks; `replaced` adds those that a
+        completion stood in for."""
+        return read_human(self._folder(generation) / HUMAN_FILE, replaced=replaced)
+
+    def completions(self, *, generation: int) -> Sequence[Document]:
+        """Synthetic documents of one generation's training (written by the model of the generation before)."""
+        frame = tables.read(self._folder(generation) / COMPLETIONS_FILE, "completions")
+        return synthesize.documents(tables.rows(frame))
+
+    def checkpoint(self, *, generation: int) -> Path:
+        """Folder of a generation's weights; generation 0 is the start model."""
+        return self.start if generation == 0 else self._folder(generation) / "checkpoint"
+
+    def blocks(self, *, count: int, generation: int, seed: int, domain: str | None = None) -> Sequence[Block]:
+        """Human blocks of a generation: they depend on run seed, generation and domain, never on the arm."""
+        if self.source is None:
+            raise RunFailed("human blocks are asked for where no model is open", hint="report this as a bug")
+        return self.source.blocks(count=count, generation=generation, seed=seed, domain=domain)
+
+    def _folder(self, generation: int) -> Path:
+        if not 1 <= generation <= self.generation:
+            raise RunFailed(
+                f"generation {generation} is not in the past of generation {self.generation}",
+                hint="report this as a bug",
+            )
+        return self.run.generation(generation)
+
+
+def human_lines(documents: Sequence[Document], *, kept: Collection[str]) -> str:
+    """Human documents as JSON lines: what is stored beside the completions, so that training reads stored text only.
+
+    All blocks' documents are stored. `kept` are the ids of those that train; a completion stands in for the others.
+    """
+    rows = (
+        {"id": d.id, "kept": d.id in kept, "tokens": d.tokens, "domain": d.domain, "text": d.text} for d in documents
+    )
+    return "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows)
+
+
+def read_human(path: Path, *, replaced: bool = False) -> list[Document]:
+    """The documents that `human_lines` wrote: those that train, and with `replaced` the others too."""
+    documents: list[Document] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if not (row["kept"] or replaced):
+            continue
+        tokens = None if row["tokens"] is None else tuple(row["tokens"])
+        documents.append(
+            Document(
+                id=row["id"], text=row["text"], source="human", tokens=tokens, domain=row["domain"], origin=row["id"]
+            )
+        )
+    return documents

@@ -1,0 +1,227 @@
+"""Local processes, one thread each: the default launcher, and the worker that its processes run.
+
+A task is one generation of one run (or the evaluation of the start model). Everything a generation needs from the one
+before is on disk, so any worker can go on with any run: two workers share three arms evenly, and a start-up is paid
+once per worker. Workers read tasks from standard input and write events to standard output, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from factfade import durable
+from factfade.errors import EXIT_FAILED, FactfadeError, UsageError
+from factfade.progress import Display, JsonProgress, send
+
+START = ""  # the arm name of the task that evaluates the start model
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalLauncher:
+    """Runs the arms and seeds of an experiment in `workers` local processes (default: one per `threads` cores)."""
+
+    workers: int | None = None
+    threads: int = 1
+
+    def launch(
+        self, root: Path, runs: Sequence[tuple[str, int]], *, generations: int, allow: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Brings every (arm, seed) of `runs` to its last generation. Returns one dict per failure: label, message, hint
+        and exit code; one failing run does not stop the others. Ctrl-C ends the workers and raises KeyboardInterrupt;
+        what is committed stays."""
+        labels = {(START, 0): "start model"} | {run: f"{run[0]} seed {run[1]}" for run in runs}
+        totals = {label: (generations if run[0] != START else 0) for run, label in labels.items()}
+        count = min(self.workers or max((os.cpu_count() or 1) // self.threads, 1), max(len(runs), 1) + 1)
+        with Display(totals) as display:
+            board = _Board(root=root, labels=labels, generations=generations, allow=tuple(allow), display=display)
+            return board.run(count, self.threads)
+
+
+@dataclass(kw_only=True)
+class _Board:
+    """The tasks of one launch: which run waits for which generation, which worker is on what."""
+
+    root: Path
+    labels: dict[tuple[str, int], str]
+    generations: int
+    allow: tuple[str, ...]
+    display: Display
+    waiting: collections.deque[tuple[str, int, int]] = field(default_factory=collections.deque)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    events: queue.Queue[tuple[int, dict[str, Any] | None]] = field(default_factory=queue.Queue)
+
+    def run(self, count: int, threads: int) -> list[dict[str, Any]]:
+        self.waiting.extend((arm, seed, 0 if arm == START else 1) for arm, seed in self.labels)
+        workers: dict[int, subprocess.Popen[str]] = {}
+        busy: dict[int, tuple[str, int, int]] = {}
+        try:
+            while self.waiting or busy:
+                while self.waiting and len(busy) < count:
+                    free = next((i for i in range(count) if i not in busy), 0)
+                    if free not in workers:
+                        workers[free] = self._worker(free, threads)
+                    busy[free] = self._give(workers[free])
+                index, event = self.events.get()
+                if event is None:
+                    worker = workers.pop(index, None)
+                    if index in busy:
+                        code = worker.wait() if worker else 0
+                        self._failed(
+                            busy.pop(index),
+                            _death(code),
+                            "see logs/ in the run's folder; run again to go on",
+                            EXIT_FAILED,
+                        )
+                elif self._handle(event, busy[index]):
+                    del busy[index]
+        finally:
+            for worker in workers.values():
+                _end(worker)
+        return self.failures
+
+    def _worker(self, index: int, threads: int) -> subprocess.Popen[str]:
+        durable.make_folder(self.root / "logs")
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        with (self.root / "logs" / f"worker-{index}.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "factfade.launchers.local", str(self.root)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+        threading.Thread(target=self._listen, args=(index, worker.stdout), daemon=True).start()
+        return worker
+
+    def _listen(self, index: int, stream: IO[str]) -> None:
+        for line in stream:
+            if line.startswith("{"):
+                self.events.put((index, json.loads(line)))
+        self.events.put((index, None))
+
+    def _give(self, worker: subprocess.Popen[str]) -> tuple[str, int, int]:
+        task = self.waiting.popleft()
+        assert worker.stdin is not None  # noqa: S101 - it was opened as a pipe
+        # A worker that died breaks the pipe: its end is the next event, and says how.
+        with contextlib.suppress(BrokenPipeError):
+            send(worker.stdin, {"arm": task[0], "seed": task[1], "generation": task[2], "allow": self.allow})
+        return task
+
+    def _handle(self, event: dict[str, Any], task: tuple[str, int, int]) -> bool:
+        """True when the worker is free again."""
+        arm, seed, generation = task
+        label = self.labels[arm, seed]
+        if event["event"] == "step":
+            self.display.event(label, generation, event["what"], event["done"], event["total"])
+            return False
+        if event["event"] == "failed":
+            self._failed(task, event["message"], event["hint"], event["exit_code"])
+            return True
+        self.display.finish(label, generation)
+        if arm != START and generation < self.generations:
+            # At the end of the line: the arms advance together, so that a figure can be drawn early.
+            self.waiting.append((arm, seed, generation + 1))
+        return True
+
+    def _failed(self, task: tuple[str, int, int], message: str, hint: str, code: int) -> None:
+        label = self.labels[task[0], task[1]]
+        self.failures.append(
+            {
+                "label": label,
+                "arm": task[0],
+                "seed": task[1],
+                "generation": task[2],
+                "message": message,
+                "hint": hint,
+                "exit_code": code,
+            }
+        )
+        self.display.say(f"{label}: generation {task[2]} failed: {message}")
+
+
+def _death(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "the worker was killed (likely out of memory)"
+    return f"the worker ended unexpectedly (exit status {code})"
+
+
+def _end(worker: subprocess.Popen[str]) -> None:
+    """Closes a worker's input; one that is still at work is terminated (its commits are atomic)."""
+    if worker.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            worker.stdin.close()
+    try:
+        worker.wait(timeout=0.5)
+    except subprocess.TimeoutExpired:
+        worker.terminate()
+        try:
+            worker.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+
+def work(root: Path, tasks: IO[str], events: IO[str]) -> None:
+    """The worker: one task a line until the input ends."""
+    from factfade import loop, store
+    from factfade.config import parse
+
+    experiment = parse(store.open_experiment(root).settings(), where=str(root / "experiment.toml"))
+    for line in tasks:
+        task = json.loads(line)
+        arm, seed, generation = task["arm"], task["seed"], task["generation"]
+        progress = JsonProgress(events, {})
+        try:
+            if arm == START:
+                loop.run_start(experiment, root, progress=progress, allow=task["allow"])
+            else:
+                loop.run_arm(experiment, arm, seed, root, progress=progress, until=generation, allow=task["allow"])
+        except FactfadeError as error:
+            send(
+                events, {"event": "failed", "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+            )
+        except MemoryError:
+            send(
+                events,
+                {
+                    "event": "failed",
+                    "message": "out of memory",
+                    "hint": "lower synthesis.batch or evaluation.batch_tokens",
+                    "exit_code": EXIT_FAILED,
+                },
+            )
+        else:
+            send(events, {"event": "done"})
+
+
+def main(arguments: Sequence[str]) -> None:
+    if len(arguments) != 1:
+        raise UsageError("this module is the worker of LocalLauncher", hint="use factfade run FILE.toml")
+    # Libraries print to standard output at times: events get a stream of their own, their chatter goes to the log.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends its workers
+    work(Path(arguments[0]), sys.stdin, events)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

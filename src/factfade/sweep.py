@@ -1,0 +1,133 @@
+"""An experiment's arms x seeds -> runs, its stage calls and its page. A single run is a sweep of one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from factfade import durable, reading, registry, stages, store, versions
+from factfade.config import Experiment
+from factfade.errors import RunFailed
+from factfade.records import StageReport
+
+STAGES_FILE = "stages.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a sweep came to: its folder, the stage calls over what is there, and the runs that failed."""
+
+    path: Path
+    stages: StageReport | None
+    failures: tuple[Mapping[str, Any], ...] = ()
+
+
+def run(
+    experiment: Experiment,
+    out: str | Path = "runs",
+    *,
+    workers: int | None = None,
+    allow: Sequence[str] = (),
+    force: bool = False,
+) -> Outcome:
+    """Runs every arm and seed of an experiment into `out`/<name>; what is committed there already is not repeated.
+
+    Writes experiment.toml, environment.json, the runs, stages.json and report.html. The stage rule is stored with the
+    experiment before generation 1. Raises SettingsChanged when the folder was made with other settings, RunFailed when
+    every run failed; single failures are in the Outcome. `force` goes on where the disk looks too small.
+    """
+    root = Path(out) / experiment.experiment.name
+    experiment.check_parts()
+    check_inputs(experiment)
+    check_disk(experiment, Path(out), force=force)
+    rule = stages.Rule.from_section(experiment.stages)
+    environment = {
+        "experiment_sha256": experiment.sha256,
+        "stage_rule": experiment.stages.model_dump(mode="json"),
+        "stage_rule_sha256": rule.sha256,
+        "versions": versions.recorded(),
+        "threads": experiment.model.threads,
+    }
+    folder = store.create_experiment(root, toml=to_toml(experiment), environment=environment)
+    runs = [(arm, seed) for arm in experiment.arms for seed in experiment.experiment.seeds]
+    with folder.lock():
+        launcher = registry.build("launcher", "local", workers=workers, threads=experiment.model.threads)
+        failures = launcher.launch(root, runs, generations=experiment.experiment.generations, allow=allow)
+        if len({(f["arm"], f["seed"]) for f in failures}) > len(runs) or any(f["arm"] == "" for f in failures):
+            raise RunFailed(
+                f"the start model could not be evaluated: {failures[0]['message']}", hint=failures[0]["hint"]
+            )
+        report = call(root)
+    return Outcome(path=root, stages=report, failures=tuple(failures))
+
+
+def call(root: Path, rule: stages.Rule | None = None) -> StageReport:
+    """The stage calls of everything that is stored below `root`; written to stages.json when made by the run's rule."""
+    folder = store.open_experiment(root)
+    experiment = Experiment.model_validate(folder.settings())
+    own_rule = stages.Rule.from_section(experiment.stages)
+    report = stages.call_stages(
+        reading.load_evidence(folder),
+        reading.load_fluency(folder),
+        reading.load_own(folder),
+        rule or own_rule,
+        controls={name: experiment.control_of(name) for name in experiment.arms},
+    )
+    if rule is None or rule.sha256 == own_rule.sha256:
+        durable.write_json(folder.path(STAGES_FILE), stages.to_json(report))
+    return report
+
+
+def check_inputs(experiment: Experiment) -> None:
+    """Reads every corpus and question set once, so that a malformed file is refused before any model is loaded."""
+    from factfade.assembly import assemble
+
+    for arm in experiment.arms:
+        parts = assemble(experiment, arm)
+        parts.corpus.check()
+        for questions in parts.questions:
+            questions.check()
+
+
+def check_disk(experiment: Experiment, out: Path, *, force: bool) -> None:
+    """Refuses to begin where the checkpoints cannot fit: every generation of every run keeps its weights."""
+    import shutil
+
+    from factfade.assembly import assemble
+    from factfade.errors import OutOfSpace
+
+    start = assemble(experiment, next(iter(experiment.arms))).start()
+    weights = sum(f.stat().st_size for f in start.glob("*.safetensors"))
+    needed = weights * experiment.experiment.generations * len(experiment.arms) * len(experiment.experiment.seeds)
+    place = next(p for p in (out, *out.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free and not force:
+        raise OutOfSpace(
+            f"the checkpoints of this experiment need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            hint="choose another --out, fewer generations or arms, or --force",
+        )
+
+
+def to_toml(experiment: Experiment) -> str:
+    """The resolved experiment as TOML, defaults filled in: `load` of it gives the same experiment."""
+    return tomli_w.dumps(_without_none(experiment.resolved()))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value
+
+
+def interrupted_line() -> str:
+    """What to type after an interruption."""
+    return (
+        "stopped; what is done is kept: run the same command again to go on ("
+        + " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv))
+        + ")"
+    )

@@ -167,7 +167,7 @@ def load_weights(folder: Path, *, dtype: str, device: str) -> Any:
     missing = sorted([*report["missing_keys"], *(key[0] for key in report.get("mismatched_keys", ()))])
     if missing:
         raise IntegrityError(
-            f"{folder}: {len(missing)} weights are missing or of another shape, {safe_text(missing[0])} first",
+            f"{folder} lacks {len(missing)} of its weights, or holds them in other shapes: {safe_text(missing[0])}",
             path=folder,
             hint="download or save the model again: its files and its config.json do not belong together",
         )

@@ -27,24 +27,22 @@ def strided(model: Model, tokens: Sequence[int], *, window: int = WINDOW, stride
         raise ValueError("perplexity needs two tokens or more")
     heads: list[Sequence[int]] = []
     tails: list[Sequence[int]] = []
+    weights: list[int] = []
     done = 0
     for begin in range(0, len(tokens), stride):
         end = min(begin + window, len(tokens))
-        # The first window has nothing before it: its first token is context only.
+        # A window's first token has nothing before it: it is context only, though the guide counts its label.
         cut = max(done, begin + 1)
-        heads.append(tokens[begin:cut])
-        tails.append(tokens[cut:end])
+        if end > cut:
+            heads.append(tokens[begin:cut])
+            tails.append(tokens[cut:end])
+            weights.append(end - done - 1)
         done = end
         if end == len(tokens):
             break
     scored = model.score(heads, [[tail] for tail in tails])
-    total, weight = 0.0, 0
-    for at, (one, tail) in enumerate(zip(scored, tails, strict=True)):
-        # The guide counts the labels of a window (the first window's first token among them), less one.
-        counted = len(tail) if at == 0 else len(tail) - 1
-        total += -one[0].logprob / len(tail) * counted
-        weight += counted
-    return math.exp(total / weight)
+    total = sum(-one[0].logprob / one[0].tokens * weight for one, weight in zip(scored, weights, strict=True))
+    return math.exp(total / sum(weights))
 
 
 def paper(model: Model, tokens: Sequence[int]) -> float:

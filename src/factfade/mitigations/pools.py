@@ -85,8 +85,8 @@ class Accumulate:
             every = history.human(generation=generation, replaced=True)
             pool.extend(document for document in every if document.id not in here)
         pool.extend(documents)
-        fresh = {"first": "of generation 1", "trained": "that was trained on", "all": "of every generation"}
-        return pool, f"human text {fresh[self.human]} accumulates"
+        beside = {"first": ", and that of all blocks of generation 1", "trained": "", "all": ", and that of all blocks"}
+        return pool, f"human text that was trained on accumulates{beside[self.human]}"
 
     def _replaced(self, generation: int) -> bool:
         """Whether the human documents of synthesized blocks of that generation belong to the pool."""

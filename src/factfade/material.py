@@ -17,7 +17,7 @@ from typing import Any
 from factfade.config import EvaluationSection, SynthesisSection
 from factfade.data.blocks import block_id, cut
 from factfade.errors import ConfigError, DataError
-from factfade.models.prompting import continuation, moved_blank
+from factfade.models.prompting import continuation, last_word, moved_blank
 from factfade.protocols import Corpus, Format, Model, Questions
 from factfade.records import Asked, Question, canonical_json, derived_seed, sha256_text
 from factfade.text import safe_text
@@ -61,6 +61,7 @@ class Material:
     prompts: tuple[FixedText, ...]
     new_tokens: int
     system: str | None
+    through_end: bool
     counts: Mapping[str, Any]
 
     @cached_property
@@ -68,7 +69,7 @@ class Material:
         """Hash of every prompt, option and text, in ids and in words."""
         puts = {name: [asdict(put) for put in own] for name, own in self.puts.items()}
         fixed = [[asdict(text) for text in own] for own in (self.texts, self.prompts)]
-        return sha256_text(canonical_json([self.items, puts, fixed, self.new_tokens, self.system]))
+        return sha256_text(canonical_json([self.items, puts, fixed, self.new_tokens, self.system, self.through_end]))
 
 
 def prepare(
@@ -110,6 +111,7 @@ def prepare(
         prompts=prompts,
         new_tokens=settings.new_tokens or synthesis.new_tokens,
         system=synthesis.system,
+        through_end=synthesis.through_end,
         counts={**counts, "formats": asked, **drawn},
     )
 
@@ -170,10 +172,10 @@ def _target(prompt: str, target: str, model: Model, memo: dict[tuple[str, str], 
     if model.facts["chat"] == "chat":
         return tuple(model.encode(target.lstrip(" ")))
     bare, moved = moved_blank(prompt, target)
-    # Only the last words of a prompt touch its options: most questions of a format end alike.
-    key = (bare[max(0, len(bare) - 64) :], moved)
+    # Only the last word of a prompt touches its options, and most questions of a format end alike.
+    key = (last_word(bare), moved)
     if key not in memo:
-        memo[key] = tuple(continuation(model.encode, bare, moved))
+        memo[key] = tuple(continuation(model.encode, *key))
     return memo[key]
 
 

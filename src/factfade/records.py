@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 SCHEMA_VERSION = 1
@@ -143,7 +144,7 @@ class Question:
     template: str = ""
     source: str = ""
 
-    @property
+    @cached_property
     def item(self) -> str:
         """The item id: hash of the canonical record (never a row number). Equal in every format and wording."""
         record = asdict(self)

@@ -73,6 +73,7 @@ def test_the_plan_is_by_length_and_complete() -> None:
     plan = batch_plan([5, 3, 9, 3, 1], 2)
     assert plan == [[4, 1], [3, 0], [2]]
     assert batch_plan([], 4) == []
+    assert batch_plan([5, 3, 9], 2, side="right") == [[0, 1], [2]]
 
 
 def test_a_batch_is_seeded_by_its_number_in_the_plan(model: OpenModel) -> None:

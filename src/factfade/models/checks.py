@@ -44,7 +44,7 @@ def check_batching(net: Net, prompter: Prompter, context: int) -> dict[str, Any]
         raise RunFailed(
             f"batched and one-by-one log-probabilities differ by {worst:.3g} nats ({dtype} allows {tolerance:g}): "
             "this model does not read padded batches as it reads single texts",
-            hint='set model.dtype = "float32"; if it differs still, set synthesis.batch = 1 and report the model',
+            hint='set model.dtype = "float32"; if they differ still, models of this type cannot be used: report it',
         )
     return {"largest_difference": worst, "tolerance": tolerance, "lengths": lengths, "steps": STEPS}
 

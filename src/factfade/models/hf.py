@@ -43,9 +43,9 @@ class HfModel:
 
     @contextmanager
     def open(self) -> Generator[OpenModel]:
-        """Loads the model, and gives memory and thread count back afterwards.
+        """Loads and checks the model (`OpenModel.start_check`), and gives memory and thread count back afterwards.
 
-        Raises NotFound, UsageError, UnsafeArtifact or IntegrityError, each with what to do instead.
+        Raises NotFound, UsageError, UnsafeArtifact, IntegrityError or RunFailed, each with what to do instead.
         """
         folder = self.folder()
         loading.look_through(folder)
@@ -61,6 +61,7 @@ class HfModel:
             loading.check_vocabulary(net, tokenizer, folder)
             model = OpenModel(net, prompter, name=self.path, folder=folder)
             del net
+            model.start_check()
             yield model
         finally:
             if model is not None:
@@ -157,10 +158,11 @@ class OpenModel:
         stop: Sequence[str] = (),
         batch: int | None = None,
         padding: Literal["left", "right"] = "left",
+        through_end: bool = False,
     ) -> list[Sampled]:
         """Continuations in the order of the prompts; `sampling.batch_plan` is the plan that they were made in.
 
-        A text ends at an end token or where its text contains one of `stop`. `padding="right"` replicates a published
+        A text ends at an end token (unless `through_end`: then it holds it and goes on) or where its text contains one of `stop`. `padding="right"` replicates a published
         artefact: rows that are padded go on after the padding.
         UsageError where a prompt and its continuation do not fit the context.
         """
@@ -174,7 +176,7 @@ class OpenModel:
                 new_tokens=new_tokens,
                 decoding=decoding,
                 seed=seed,
-                ends=self.ends,
+                ends=frozenset() if through_end else self.ends,
                 ended=self._stopper(stop),
                 batch=batch,
                 side=padding,

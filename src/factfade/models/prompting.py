@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from factfade.errors import UsageError
@@ -138,32 +138,27 @@ def tokenizer_sha256(tokenizer: Any) -> str:
     return sha256_text(canonical_json({"pipeline": pipeline, "special": special}))
 
 
-def continuation(encode: Any, prompt: str, target: str) -> list[int]:
+def continuation(encode: Callable[[str], list[int]], prompt: str, target: str) -> list[int]:
     """Ids of `target` as it stands after `prompt`, without the prompt's own.
 
     Prompt and target are tokenized together, and the target's ids are those after the prompt's (as
     lm-evaluation-harness does; trailing blanks of the prompt must have been moved to the target by `moved_blank`).
-    Where the prompt's ids change at the seam, the target's own ids are taken. Only the prompt's last words are
-    tokenized: no pre-tokenizer in use looks further back than a line.
+    Where the prompt's ids change at the seam, the target's own ids are taken. Only the prompt's last word is
+    tokenized: a token that reaches over more than one blank is not looked for.
     """
-    tail = prompt[_tail_start(prompt) :]
+    tail = last_word(prompt)
     before, joint = encode(tail), encode(tail + target)
     if joint[: len(before)] == before:
         return list(joint[len(before) :])
     return list(encode(target))
 
 
+def last_word(prompt: str) -> str:
+    """The end of a prompt that a following text can touch: its last word, with the blank or line break before it."""
+    return prompt[max(prompt.rfind(" "), prompt.rfind("\n"), 0) :]
+
+
 def moved_blank(prompt: str, target: str) -> tuple[str, str]:
     """The prompt without its trailing blanks, and the target with them in front (as lm-evaluation-harness does)."""
     bare = prompt.rstrip(" ")
     return bare, prompt[len(bare) :] + target
-
-
-def _tail_start(prompt: str) -> int:
-    """Where the last two words of the prompt begin, at a line break or blank before them."""
-    at = len(prompt)
-    for _ in range(2):
-        at = max(prompt.rfind(" ", 0, at), prompt.rfind("\n", 0, at))
-        if at <= 0:
-            return 0
-    return at

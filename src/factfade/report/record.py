@@ -11,6 +11,7 @@ from typing import Any
 
 from factfade.manifest import Manifest
 from factfade.report.data import RecordTable
+from factfade.report.wording import DASH, percent
 
 Manifests = Mapping[tuple[str, int, int], Mapping[str, Manifest]]
 MAX_ROWS = 120
@@ -18,6 +19,7 @@ MAX_VALUE = 160
 # Longer tables are folded.
 OPEN_ROWS = 36
 STEPS = ("synthesize", "train", "evaluate")
+JUNK = ("empty", "near_constant", "repetitive", "junk", "duplicate")
 
 
 def arm_facts(
@@ -48,6 +50,7 @@ def tables(settings: Mapping[str, Any], environment: Mapping[str, Any], steps: M
     """All tables of the record, the short ones first."""
     found = [
         mixes(steps),
+        densities(environment, steps),
         pools(steps),
         *(
             RecordTable(caption=_captions(name), head=("setting", "value"), rows=_set(settings[name]))
@@ -82,15 +85,8 @@ def _captions(section: str) -> str:
 
 def mixes(steps: Manifests) -> RecordTable:
     """Requested against achieved: what was synthesized for each training, and how much of it was junk."""
-    junk: list[str] = []
-    records: list[tuple[tuple[str, int, int], Mapping[str, Any]]] = []
-    for place, found in sorted(steps.items(), key=lambda kv: kv[0][2]):
-        if "synthesize" in found:
-            record = found["synthesize"].record
-            records.append((place, record))
-            junk += [name for name in _map(record.get("junk")) if name not in junk]
-    order = list(dict.fromkeys((arm, seed) for arm, seed, _ in steps))
-    records.sort(key=lambda r: (order.index((r[0][0], r[0][1])), r[0][2]))
+    records = [(place, found["synthesize"].record) for place, found in steps.items() if "synthesize" in found]
+    marks = [name for name in JUNK if any(name in _map(record.get("junk")) for _, record in records)]
     rows = [
         (
             arm,
@@ -99,20 +95,52 @@ def mixes(steps: Manifests) -> RecordTable:
             value(record.get("blocks")),
             value(record.get("human")),
             value(record.get("synthetic")),
-            value(record.get("requested_synthetic_fraction")),
-            value(record.get("achieved_synthetic_fraction")),
-            *(value(_map(record.get("junk")).get(name)) for name in junk),
+            share(record.get("requested_synthetic_fraction")),
+            share(record.get("achieved_synthetic_fraction")),
+            *(share(_map(record.get("junk")).get(name)) if record.get("synthetic") else DASH for name in marks),
         )
         for (arm, seed, generation), record in records
     ]
-    head = ("arm", "seed", "for training", "blocks", "human", "synthetic", "requested fraction", "achieved fraction")
+    head = ("arm", "seed", "training", "blocks", "human", "synthetic", "synthetic, requested", "achieved")
     return RecordTable(
         caption="Requested and achieved mixes",
-        head=(*head, *(name.replace("_", " ") for name in junk)),
+        head=(*head, *(name.replace("_", " ") for name in marks)),
         rows=tuple(rows),
         folded=len(rows) > OPEN_ROWS,
-        note="Junk columns are shares of the synthesized completions. n is the column synthetic.",
+        note="Blocks become human or synthetic documents. Empty to duplicate are shares of the synthetic ones, which "
+        "are their n; junk is empty, near-constant or repetitive.",
     )
+
+
+def densities(environment: Mapping[str, Any], steps: Manifests) -> RecordTable:
+    """How dense the corpora are in facts, where a part recorded it: every recorded key that has "density" in it.
+
+    One row per run where all its generations agree, else one per generation.
+    """
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    runs: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for (arm, seed, generation), made in steps.items():
+        record = {k: v for name in STEPS if name in made for k, v in _dense(made[name].record)}
+        if record:
+            found[arm, str(seed), str(generation)] = record
+            runs.setdefault((arm, str(seed)), []).append(record)
+    for (arm, seed), records in runs.items():
+        if len(records) > 1 and all(record == records[0] for record in records):
+            found = {place: record for place, record in found.items() if place[:2] != (arm, seed)}
+            found[arm, seed, "all"] = records[0]
+    if recorded := dict(_dense(environment)):
+        found["(experiment)", "", ""] = recorded
+    keys = list(dict.fromkeys(key for record in found.values() for key in record))
+    return RecordTable(
+        caption="Fact density of the corpora",
+        head=("arm", "seed", "training", *(key.rsplit(".", 1)[-1].replace("_", " ") for key in keys)),
+        rows=tuple((*place, *(record.get(key, "") for key in keys)) for place, record in found.items()),
+        folded=len(found) > OPEN_ROWS,
+    )
+
+
+def _dense(mapping: Any) -> Iterator[tuple[str, str]]:
+    return ((key, shown) for key, shown in flat(mapping) if "density" in key)
 
 
 def pools(steps: Manifests) -> RecordTable:
@@ -259,6 +287,11 @@ def value(x: Any) -> str:
         return pairs(x)
     text = str(x)
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
+
+
+def share(x: Any) -> str:
+    """A share as a percentage; anything else as it is."""
+    return percent(float(x)) if isinstance(x, (int, float)) and not isinstance(x, bool) else value(x)
 
 
 def part(spec: Any) -> str:

@@ -230,5 +230,5 @@ def whisker(arm: ArmPage, score: DomainScore, x: Scale, y: float, width: float) 
     if first.value is not None:
         parts.append(svg.line(x(first.value), y - 4.5, x(first.value), y + 4.5, "start"))
     parts.append(svg.marker(arm_shape(arm), x(last.value), y, 3.4, "dot", tip))
-    parts.append(svg.text(width - 28, y + 3.5, short(last.value, "share"), class_="end"))
+    parts.append(svg.text(width - 25, y + 3.5, short(last.value, "share"), class_="end"))
     return [group(*parts, class_=arm_class(arm))]

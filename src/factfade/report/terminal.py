@@ -104,14 +104,17 @@ def _arm_table(arm: ArmPage) -> RenderableType:
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, header_style="", show_edge=False)
     found.add_column("gen", justify="right", vertical="top")
     for panel in arm.panels:
-        head = Text(f"{_line(plain_name(panel.format))}\n", style="bold")
-        found.add_column(
-            head.append(_counts(panel.knowledge), style="not bold dim"), min_width=10, max_width=14, overflow="fold"
-        )
+        name = _line(plain_name(panel.format))
+        head = Text(f"{name}\n", style="bold").append(_counts(panel.knowledge), style="not bold dim")
+        # An interval takes ten; a word of the name is not broken as long as it takes no more than a little more.
+        wide = min(max(10, *map(len, name.split()), 0), 13)
+        found.add_column(head, min_width=wide, max_width=wide, overflow="fold")
     fluency = [m for m in arm.fluency if m.unit != "perplexity"]
     for measure in fluency:
         name = "own text, nats" if measure.unit == "nats" else "junk"
-        found.add_column(Text(f"{name}\n", style="bold").append(_counts(measure), style="not bold dim"), max_width=10)
+        found.add_column(
+            Text(f"{name}\n", style="bold").append(_counts(measure), style="not bold dim"), min_width=8, max_width=10
+        )
     for generation in arm.generations:
         cells: list[Text] = [_cell(panel, generation) for panel in arm.panels]
         cells += [_fluency_cell(measure, generation) for measure in fluency]

@@ -145,6 +145,18 @@ def test_telling_changes_come_first(data: PageData) -> None:
     assert lost[0].formats == 5
 
 
+def test_an_answer_that_is_wrong_as_well_tells_more_than_one_that_is_still_right(material: Material) -> None:
+    rows_ = material.evidence[material.evidence["format"].isin(["short_answer", "open_ended"])].copy()
+    at = (rows_["item"] == "item0003") & (rows_["lineage"] == "general")
+    rows_.loc[at, "choice_correct"] = rows_.loc[at, "generation"] == 0
+    rows_.loc[at, "outcome"] = "correct"
+    rows_.loc[at & (rows_["format"] == "open_ended") & (rows_["wording"] == "statement"), "outcome"] = "wrong"
+    rows_.loc[at & (rows_["format"] == "short_answer"), "choice_confidence"] = 0.99
+    lost = arm_of(summary.summarise(replace(material, evidence=rows_)), "general").lost
+    change = next(c for c in lost if c.item == "item0003")
+    assert (change.format, change.wording) == ("open_ended", "statement")
+
+
 def test_domains_show_the_planted_difference(data: PageData) -> None:
     def last(arm: str, domain: str) -> float:
         found = [s for s in arm_of(data, arm).domains if s.domain == domain and s.format == "short_answer"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from factfade.records import PARSEABLE
 from factfade.report import estimates
 from factfade.report.data import Change, Said, Transitions
 from factfade.stage_panel import Panel, Panels
@@ -87,7 +88,7 @@ def changes(
                 first, last = int(panel.rows[row, 0]), int(panel.rows[row, -1])
                 put = _Put(panel=panel, row=row, before=_stored(columns, first), after=_stored(columns, last))
                 by_item.setdefault(int(panel.items[row]), []).append(put)
-        changed = [_change(puts, questions, asked[item], seeds_run) for item, puts in by_item.items()]
+        changed = [_change(puts, questions, asked[item], seeds_run, lost=lost) for item, puts in by_item.items()]
         changed.sort(key=lambda pair: pair[0])
         found.append(tuple(change for _, change in changed))
     return found[0], found[1]
@@ -108,10 +109,10 @@ def _judged(panel: Panel) -> np.ndarray:
 
 
 def _change(
-    puts: Sequence[_Put], questions: Mapping[str, str], asked: int, seeds_run: int
+    puts: Sequence[_Put], questions: Mapping[str, str], asked: int, seeds_run: int, *, lost: bool
 ) -> tuple[tuple[Any, ...], Change]:
     """The change of one item, with what it is sorted by."""
-    best = max(puts, key=lambda put: (_telling(put.after), put.panel.format, -put.panel.seed, put.row))
+    best = max(puts, key=lambda put: (_telling(put.after, lost=lost), put.panel.format, -put.panel.seed, put.row))
     after, item = best.after, str(best.after["item"])
     change = Change(
         item=item,
@@ -128,7 +129,7 @@ def _change(
         seeds=len({put.panel.seed for put in puts}),
         seeds_run=seeds_run,
     )
-    return (-change.seeds, -change.formats, *(-x for x in _telling(after)), item), change
+    return (-change.seeds, -change.formats, *(-x for x in _telling(after, lost=lost)), item), change
 
 
 def _since(panel: Panel, row: int) -> int:
@@ -140,9 +141,12 @@ def _since(panel: Panel, row: int) -> int:
     return panel.generations[column]
 
 
-def _telling(row: Mapping[str, Any]) -> tuple[float, float, float]:
-    """A readable free answer first, one in words before a letter, then confidence: what a reader learns most from."""
-    readable = 1.0 if row["outcome"] in ("correct", "wrong") else 0.0
+def _telling(row: Mapping[str, Any], *, lost: bool) -> tuple[float, float, float]:
+    """What a reader learns most from: a free answer that says the same as the judgement, then any readable one; one
+    in words before a letter; then confidence."""
+    readable = (
+        1.0 if row["outcome"] == ("wrong" if lost else "correct") else 0.5 if row["outcome"] in PARSEABLE else 0.0
+    )
     words = 1.0 if readable and len((_text(row["answer"]) or "").strip()) > 2 else 0.0
     confidence = _real(row["choice_confidence"])
     return readable, words, confidence if confidence is not None else (_real(row["answer_confidence"]) or 0.0)

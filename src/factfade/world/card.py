@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from factfade.world.examine import Accuracy
 from factfade.world.facts import load_facts
-
-if TYPE_CHECKING:
-    from factfade.world.pretrain import Recipe
+from factfade.world.recipe import Recipe
 
 
 def weights_sha256(folder: Path) -> str:
@@ -45,8 +42,8 @@ def write_card(
 
 A transformers `LlamaForCausalLM` of {recipe.layers} layers and width {recipe.width}, pretrained from scratch on
 documents made of {len(facts)} real facts ({asked} of them are asked) by
-`python -m factfade.world.pretrain --seed {seed}`. It knows this
-table and nothing else; it is made to be watched while it forgets.
+`python -m factfade.world.pretrain --seed {seed}`.
+It knows this table and nothing else; it is made to be watched while it forgets.
 
 - weights: `model.safetensors`, SHA-256 `{weights_sha256(folder)}`, {size} bytes
 - seed: {seed}

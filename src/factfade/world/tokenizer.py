@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PIECE = r" ?\w+| ?[^\w\s]|\s"
+#: In the shipped model's vocabulary, though no document has it: without it other pieces would change their ids.
+SPARE = (" words",)
 PAD, BOS, EOS, UNK = SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 
@@ -32,7 +34,7 @@ def vocabulary() -> list[str]:
     for words in filler.KINDS.values():
         texts += [f" {word}" for word in words]
     pieces = {piece for text in texts for piece in re.findall(PIECE, text)}
-    return [*SPECIAL, *sorted(pieces)]
+    return [*SPECIAL, *sorted(pieces | set(SPARE))]
 
 
 def build(context: int) -> PreTrainedTokenizerFast:

@@ -124,28 +124,32 @@ def test_the_papers_perplexity_is_the_mean_over_five_overlapping_chunks(tiny_lla
         assert perplexity.paper(model, tokens) == pytest.approx(expected, rel=1e-4)
 
 
-def test_right_padding_replicates_reading_on_after_the_padding(tiny_gpt2: Path) -> None:
-    """The published recipe, by hand and without a cache: ids padded on the right, the mask's zeros in the middle,
-    positions counted over the mask and 1 on padding (transformers 4)."""
-    net, _ = outside(tiny_gpt2)
-    with HfModel(path=str(tiny_gpt2)).open() as model:
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt2"])
+def test_right_padding_writes_what_generate_writes_after_right_padding(
+    family: str, request: pytest.FixtureRequest
+) -> None:
+    """The published recipe: ids padded on the right and a mask, given to transformers' own `generate`."""
+    folder: Path = request.getfixturevalue(family)
+    net, _ = outside(folder)
+    with HfModel(path=str(folder)).open() as model:
         prompts = ragged(model, 6, seed=2, longest=20)
         ours = model.sample(prompts, new_tokens=10, decoding=GREEDY, seed=0, padding="right")
-        pad, ends = model.prompter.pad, model.ends
+        left = model.sample(prompts, new_tokens=10, decoding=GREEDY, seed=0)
+        pad, ends = model.prompter.pad, sorted(model.ends)
     width = max(map(len, prompts))
-    for prompt, one in zip(prompts, ours, strict=True):
-        ids = [*prompt, *[pad] * (width - len(prompt))]
-        mask = [1] * len(prompt) + [0] * (width - len(prompt))
-        for _ in range(10):
-            seen = torch.tensor([mask])
-            places = (seen.cumsum(1) - 1).masked_fill(seen == 0, 1)
-            with torch.inference_mode():
-                logits = net(torch.tensor([ids]), attention_mask=seen, position_ids=places).logits[0, -1]
-            ids.append(int(logits.argmax()))
-            mask.append(1)
-            if ids[-1] in ends:
-                break
-        assert list(one.tokens) == [token for token in ids[width:] if token not in ends]
+    ids = torch.tensor([[*prompt, *[pad] * (width - len(prompt))] for prompt in prompts])
+    mask = torch.tensor([[1] * len(prompt) + [0] * (width - len(prompt)) for prompt in prompts])
+    with torch.inference_mode():
+        theirs = net.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=10, do_sample=False, eos_token_id=ends, pad_token_id=pad
+        )
+    for prompt, one, sound, row in zip(prompts, ours, left, theirs.tolist(), strict=True):
+        written = row[width:]
+        stop = next((at for at, token in enumerate(written) if token in ends), len(written))
+        assert list(one.tokens) == written[:stop]
+        if len(prompt) == width:
+            assert one.tokens == sound.tokens
+    assert any(one.tokens != sound.tokens for one, sound in zip(ours, left, strict=True))
 
 
 @pytest.mark.shared

@@ -151,7 +151,8 @@ def inference(model: Any) -> Generator[None]:
 class Prefilled:
     """A batch after its prompt pass: what is needed to go on.
 
-    `last` (rows, vocabulary): float32 logits after each prompt. `lengths`: tokens per prompt. `mask` (rows, width): 1
+    `last` (rows, vocabulary): float32 logits after each prompt. `lengths`: the next position of each row, which is the
+    number of its tokens so far (1 for a row that was padded on the right). `mask` (rows, width): 1
     where there is a token, None where nothing is padded. `ids` are kept for a model without a cache.
     """
 
@@ -201,11 +202,11 @@ class Prefilled:
         )
 
 
-def positions_of(mask: torch.Tensor | None, ids: torch.Tensor) -> torch.Tensor:
-    """Position of every token in its own text. Padding does not count; it stands at 1, as in transformers 4."""
+def positions_of(mask: torch.Tensor | None, ids: torch.Tensor, *, padding: int = 1) -> torch.Tensor:
+    """Position of every token in its own text. Padding does not count; it stands at `padding`."""
     if mask is None:
         return torch.arange(ids.shape[1], device=ids.device).expand(ids.shape[0], -1)
-    return (mask.cumsum(1) - 1).masked_fill(mask == 0, 1)
+    return (mask.cumsum(1) - 1).masked_fill(mask == 0, padding)
 
 
 def padded(
@@ -230,20 +231,23 @@ def prefill(net: Net, prompts: Sequence[Sequence[int]], *, room: int, side: str 
     """The prompt pass of a batch, with room for `room` more tokens a row.
 
     A prefix that all prompts share is run once and its cache repeated: few-shot prompts of one subject differ in
-    their last lines alone. `side="right"` pads on the right and reads on after the padding, as the published
-    artefact of arXiv 2509.04796 does; it is there to replicate it.
+    their last lines alone. `side="right"` pads on the right and reads on after the padding, as arXiv 2509.04796's
+    published code does; it is there to replicate that. Positions are those of transformers 5's `generate`: padding
+    stands at 0, and what is written after it counts on from there.
     """
     shared = common_prefix(prompts) if net.cached and side == "left" and len(prompts) > 1 else 0
     if shared >= MIN_PREFIX:
         return _prefill_after(net, prompts, shared, room)
     ids, mask = padded(prompts, net, side=side)
     cache = net.cache(ids.shape[1] + room)
-    last = net.forward(ids, mask, positions_of(mask, ids), cache, 1)[:, -1]
+    width = ids.shape[1]
+    last = net.forward(ids, mask, positions_of(mask, ids, padding=1 if side == "left" else 0), cache, 1)[:, -1]
+    lengths = [len(prompt) if side == "left" or len(prompt) == width else 1 for prompt in prompts]
     return Prefilled(
         net=net,
         last=last,
-        lengths=torch.tensor([len(prompt) for prompt in prompts], device=net.device),
-        width=ids.shape[1],
+        lengths=torch.tensor(lengths, device=net.device),
+        width=width,
         mask=mask,
         cache=cache,
         ids=ids,

@@ -64,7 +64,7 @@ class Parts:
     def evaluate_key(self, inputs: Mapping[str, str]) -> store.StepKey:
         settings = {
             "evaluation": self.plan.evaluation.model_dump(exclude={"generations"}),
-            "synthesis": self.common.model_dump(include={"prompt_tokens", "new_tokens"}),
+            "synthesis": self.common.model_dump(include={"prompt_tokens", "new_tokens", "through_end", "system"}),
             "model": self.plan.model.model_dump(exclude={"path", "threads"}),
         }
         asked = {f"questions-{i}": questions.identity for i, questions in enumerate(self.questions)}

@@ -122,8 +122,22 @@ def _show(root: Path, *, write: bool) -> None:
     from factfade.report import page, terminal
 
     terminal.show(root)
+    for line in _densities(root):
+        print(safe_text(line, limit=300))
     if write:
         print(f"\nThe page: {safe_text(str(page.build(root)), limit=500)}")
+
+
+def _densities(root: Path) -> list[str]:
+    """One line per arm whose corpus knows how dense it is in facts."""
+    from factfade import store
+
+    found: list[str] = []
+    for arm, corpus in store.open_experiment(root).environment().get("corpora", {}).items():
+        density = corpus.get("density")
+        if density:
+            found.append(f"  {arm:<20} {density['facts_per_1000_words']:.1f} facts per 1,000 words of human text")
+    return ["", "Fact density of each arm's corpus:", *found] if found else []
 
 
 def _exit_for(outcome: Outcome) -> None:

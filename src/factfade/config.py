@@ -81,8 +81,10 @@ class SynthesisSection(Section):
 
     A block is `block_tokens` human tokens. Its first `prompt_tokens` are the prompt; its last `new_tokens` are the
     human document that trains in its place where it is not synthesized. Unset, block_tokens = prompt + new; the
-    paper's setting is 64 for all three. `junk_bound` is the largest allowed share of empty or near-constant
-    completions; above it the run stops unless `allow_junk`. `padding = "right"` replicates the published artefact.
+    paper's setting is 64 for all three. `through_end`: a completion goes on past an end token to `new_tokens`, as a
+    human block goes on into the next document, so that every arm trains on equally many tokens; false stops it there
+    (chat models). `junk_bound` is the largest allowed share of empty or near-constant completions; above it the run
+    stops unless `allow_junk`. `padding = "right"` replicates the published artefact.
     """
 
     prompt_tokens: Count = 32
@@ -93,6 +95,7 @@ class SynthesisSection(Section):
     batch: Count = 128
     padding: Literal["left", "right"] = "left"
     system: str | None = None
+    through_end: bool = True
     junk_bound: Share = 0.2
     allow_junk: bool = False
 

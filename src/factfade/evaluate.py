@@ -259,6 +259,7 @@ def _own(model: Model, material: Material, settings: EvaluationSection, at: Plac
         new_tokens=material.new_tokens,
         decoding=settings.decoding.resolved(),
         seed=derived_seed("own completions", settings.seed),
+        through_end=material.through_end,
     )
     texts = [model.decode(one.tokens) for one in drawn]
     rows: list[Row] = []

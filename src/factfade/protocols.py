@@ -111,6 +111,7 @@ class Model(Protocol):
         stop: Sequence[str] = (),
         batch: int | None = None,
         padding: Literal["left", "right"] = "left",
+        through_end: bool = False,
     ) -> list[Sampled]:
         """Continuations in the order of the prompts. `padding="right"` replicates a published artefact."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 import tomli_w
 
 from factfade import durable, reading, registry, stages, store, versions
+from factfade.assembly import assemble
 from factfade.config import Experiment
-from factfade.errors import RunFailed
+from factfade.errors import OutOfSpace, RunFailed
 from factfade.records import StageReport
 
 STAGES_FILE = "stages.json"
@@ -43,7 +44,7 @@ def run(
     """
     root = Path(out) / experiment.experiment.name
     experiment.check_parts()
-    check_inputs(experiment)
+    inputs = check_inputs(experiment)
     check_disk(experiment, Path(out), force=force)
     rule = stages.Rule.from_section(experiment.stages)
     environment = {
@@ -52,6 +53,7 @@ def run(
         "stage_rule_sha256": rule.sha256,
         "versions": versions.recorded(),
         "threads": experiment.model.threads,
+        **inputs,
     }
     folder = store.create_experiment(root, toml=to_toml(experiment), environment=environment)
     runs = [(arm, seed) for arm in experiment.arms for seed in experiment.experiment.seeds]
@@ -83,24 +85,26 @@ def call(root: Path, rule: stages.Rule | None = None) -> StageReport:
     return report
 
 
-def check_inputs(experiment: Experiment) -> None:
-    """Reads every corpus and question set once, so that a malformed file is refused before any model is loaded."""
-    from factfade.assembly import assemble
+def check_inputs(experiment: Experiment) -> dict[str, Any]:
+    """Reads every corpus and question set once, so that a malformed file is refused before any model is loaded.
 
+    Returns what they say of themselves, for the record: by arm its corpus (with the fact density of the text that the
+    arm's prompts come from, where the corpus can tell), and the question sets.
+    """
+    corpora: dict[str, Any] = {}
+    questions: list[Any] = []
     for arm in experiment.arms:
         parts = assemble(experiment, arm)
-        parts.corpus.check()
-        for questions in parts.questions:
-            questions.check()
+        corpora[arm] = dict(parts.corpus.check())
+        describe = getattr(parts.corpus, "describe", None)
+        if describe is not None:
+            corpora[arm] |= dict(describe(getattr(parts.prompts, "domain", None)))
+        questions = questions or [dict(part.check()) for part in parts.questions]
+    return {"corpora": corpora, "questions": questions}
 
 
 def check_disk(experiment: Experiment, out: Path, *, force: bool) -> None:
     """Refuses to begin where the checkpoints cannot fit: every generation of every run keeps its weights."""
-    import shutil
-
-    from factfade.assembly import assemble
-    from factfade.errors import OutOfSpace
-
     start = assemble(experiment, next(iter(experiment.arms))).start()
     weights = sum(f.stat().st_size for f in start.glob("*.safetensors"))
     needed = weights * experiment.experiment.generations * len(experiment.arms) * len(experiment.experiment.seeds)
@@ -122,12 +126,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
     return [_without_none(v) for v in value] if isinstance(value, list) else value
-
-
-def interrupted_line() -> str:
-    """What to type after an interruption."""
-    return (
-        "stopped; what is done is kept: run the same command again to go on ("
-        + " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv))
-        + ")"
-    )

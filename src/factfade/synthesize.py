@@ -89,6 +89,7 @@ def synthesize(
             seed=derived_seed("synthesize", seed, generation, number),
             batch=len(places),
             padding=settings.padding,
+            through_end=settings.through_end,
         )
         sampled.update(zip(places, drawn, strict=True))
         progress.step("synthesize", len(sampled), len(fits))
@@ -171,6 +172,7 @@ def record(rows: Sequence[Mapping[str, Any]], settings: SynthesisSection) -> dic
         "batch": settings.batch,
         "batch_plan": "by prompt length, then by block" if settings.padding == "left" else "by block",
         "padding": settings.padding,
+        "through_end": settings.through_end,
         "replicates": "right-padded prompts of a published artefact" if settings.padding == "right" else None,
         "system": settings.system,
     }

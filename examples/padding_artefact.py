@@ -5,7 +5,11 @@
 Blocks of 64 tokens are put as chat prompts and continued greedily three times: one by one, in batches padded on the
 left, and in batches padded on the right. Printed is in how many rows the batch equals the single run, and how many
 continuations are near-constant (whitespace entropy below 1.5 nats), for rows that were padded and rows that were not.
-arXiv 2509.04796's published code pads on the right. About five minutes on one core.
+arXiv 2509.04796's published code pads on the right. About six minutes on one core.
+
+How bad it is depends on transformers: version 5's `generate` counts positions on from the padding's, which this
+replicates; version 4 took them from the mask, so that only the first token was read off the padding. There as well no
+padded row equals its single run, but few are near-constant.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ nearest known one; `-o training.epochs=1` overrides before validation.
 from __future__ import annotations
 
 import math
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from factfade import records, registry
+from factfade import paths, records, registry
 from factfade.errors import ConfigError
 
 PartSpec = str | dict[str, Any]
@@ -46,8 +45,8 @@ class About(Section):
 
     @model_validator(mode="after")
     def _safe(self) -> About:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
-            raise ValueError("name must be letters, digits, '.', '_' and '-', at most 64")
+        if not paths.is_name(self.name):
+            raise ValueError("name must be lower-case letters, digits, '.', '_' and '-', at most 64")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds are repeated")
         return self
@@ -240,8 +239,8 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _arms(self) -> Experiment:
         for name, arm in self.arms.items():
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name.startswith("generation-"):
-                raise ValueError(f"arm {name!r}: a name is letters, digits, '_' and '-', at most 64")
+            if not paths.is_name(name) or name.startswith("generation-"):
+                raise ValueError(f"arm {name!r}: a name is lower-case letters, digits, '_' and '-', at most 64")
             if arm.control is not None and arm.control not in self.arms:
                 raise ValueError(f"arm {name!r}: control {arm.control!r} is no arm of this file")
             self.arm(name)
@@ -311,6 +310,7 @@ class Experiment(Section):
             registry.build("format", spec)
         for name in self.arms:
             plan = self.arm(name)
+            registry.find("trainer", plan.training.kind)
             registry.build("corpus", plan.corpus)
             registry.build("prompts", plan.arm.prompts, **plan.prompting)
             registry.build("objective", plan.arm.objective)
@@ -368,7 +368,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         raise ConfigError(f"{file} is no valid TOML: {error}", hint="see examples/ for one that is") from error
     data.setdefault("experiment", {})
     if isinstance(data["experiment"], dict):
-        data["experiment"].setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-.") or "experiment")
+        data["experiment"].setdefault("name", paths.slug(file.stem))
     return parse(data, overrides, where=str(file))
 
 

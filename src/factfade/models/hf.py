@@ -162,8 +162,8 @@ class OpenModel:
     ) -> list[Sampled]:
         """Continuations in the order of the prompts; `sampling.batch_plan` is the plan that they were made in.
 
-        A text ends at an end token (unless `through_end`: then it holds it and goes on) or where its text contains one of `stop`. `padding="right"` replicates a published
-        artefact: rows that are padded go on after the padding.
+        A text ends at an end token (with `through_end` it holds that token and goes on) or where it contains one of
+        `stop`. `padding="right"` replicates a published artefact: rows that are padded go on after the padding.
         UsageError where a prompt and its continuation do not fit the context.
         """
         from factfade.models import passes, sampling

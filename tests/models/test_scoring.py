@@ -202,7 +202,7 @@ def test_the_start_check_finds_positions_that_count_the_padding(
 ) -> None:
     """Learned positions; rotary ones are relative, and a shift of all of them changes nothing."""
 
-    def shifted(mask: Any, ids: torch.Tensor) -> torch.Tensor:
+    def shifted(mask: Any, ids: torch.Tensor, **_: Any) -> torch.Tensor:
         return torch.arange(ids.shape[1]).expand(ids.shape[0], -1)
 
     monkeypatch.setattr(passes, "positions_of", shifted)

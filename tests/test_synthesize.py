@@ -59,8 +59,10 @@ class Speaker:
         stop: Sequence[str] = (),
         batch: int | None = None,
         padding: str = "left",
+        through_end: bool = False,
     ) -> list[Sampled]:
-        self.calls.append({"prompts": [list(p) for p in prompts], "seed": seed, "batch": batch, "padding": padding})
+        how = {"padding": padding, "through_end": through_end}
+        self.calls.append({"prompts": [list(p) for p in prompts], "seed": seed, "batch": batch, **how})
         draw = Random(seed)
         if self.says:
             return [self.says(prompt) for prompt in prompts]
@@ -145,6 +147,9 @@ def test_settings_reach_the_model() -> None:
     model = Speaker()
     run(model, blocks(2), section(padding="right", system="Continue."))
     assert [call["padding"] for call in model.calls] == ["right"]
+    assert [call["through_end"] for call in model.calls] == [True]
+    run(model, blocks(2), section(through_end=False))
+    assert model.calls[-1]["through_end"] is False
     assert all(prompt[:2] == [BOS, 7] for prompt in model.calls[0]["prompts"])
     record = synthesize.record(run(model, blocks(2), section(padding="right")), section(padding="right"))
     assert record["replicates"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from scipy import stats
 
 from factfade.errors import NonFinite, UsageError
 from factfade.models import sampling
-from factfade.models.hf import OpenModel
+from factfade.models.hf import HfModel, OpenModel
 from factfade.models.sampling import batch_plan, choose
 from factfade.records import Decoding
 
@@ -194,3 +195,23 @@ def test_weights_that_diverged_are_named(llama: OpenModel) -> None:
             llama.start_check()
     finally:
         weight.data.copy_(kept)
+
+
+def test_through_the_end_holds_the_end_token_and_goes_on(tiny_llama: Path) -> None:
+    with HfModel(path=str(tiny_llama)).open() as model:
+        # Whatever the weights: an end token with certainty is what a huge bias on it gives.
+        end = model.facts["eos"]
+        net = model.net.model
+        original = net.lm_head.forward
+
+        def biased(hidden: Any) -> Any:
+            logits = original(hidden).clone()
+            logits[..., end] += 1e4
+            return logits
+
+        net.lm_head.forward = biased
+        prompts = [model.encode("Gold has")]
+        stopped = model.sample(prompts, new_tokens=5, decoding=Decoding(), seed=0)
+        through = model.sample(prompts, new_tokens=5, decoding=Decoding(), seed=0, through_end=True)
+    assert (stopped[0].tokens, stopped[0].ended) == ((), True)
+    assert (through[0].tokens, through[0].ended) == ((end,) * 5, False)

@@ -43,7 +43,8 @@ def letters(answer: str, options: tuple[str, ...] = CITIES, gold: int = 1, *, en
     [
         "B", " B", "B.", "B)", "(B)", "B:", "b", "b)", "[B]", "B\n", "B\n\nQuestion: next", "\n\nB", "B. Paris",
         "B) Paris", "(B) Paris", "B Paris", "Paris", "paris", "PARIS.", "Paris is the capital.", "The answer is B",
-        "The answer is B.", "The correct answer is (B).", "The answer is: B", "Answer: B", "Answer: (B) Paris",
+        "The answer is B.", "The answer to the question is: B",
+        "The correct answer is (B).", "The answer is: B", "Answer: B", "Answer: (B) Paris",
         "Answer:\nB", "answer is B", "**B**", "**B.** Paris", "`B`", '"B"', "$\\boxed{B}$", "\\boxed{B}", "Option B",
         "The answer is option B.", "B is correct", "B, because Paris is the capital.", "B - Paris", "B; Paris",
         "B!", "\uff22", "\uff08B\uff09", "The answer is Paris.", "It is Paris", "It's Paris.", "It\u2019s Paris",
@@ -71,6 +72,7 @@ def test_wrong_with_letters(answer: str) -> None:
         "a big city", "I think so", "Paris or London", "London and Paris", "Because it is", "Berlin", "not B",
         "The answer is not B", "B is not correct", "B is wrong", "A is incorrect", "...", "?", "5", "A.D. 70",
         "Beautiful", "Dog", "The", "An apple", "1", "Neither", "Answer:", "The answer is", "A. or B.",
+        "The answer to the question would be:",
     ],
 )  # fmt: skip
 def test_unparseable_with_letters(answer: str) -> None:

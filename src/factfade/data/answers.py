@@ -29,6 +29,7 @@ _REFUSAL = re.compile(
 )
 _LEAD = re.compile(
     r"(?:(?:so|thus|therefore|hence),? )?(?:(?:the )?(?:(?:correct|right|best|final) )?(?:answer|option|choice)"
+    r"(?: to (?:the|this|your) question)?"
     r"(?: is| would be|:| -)*:? ?|(?:it|this|that|they|he|she)(?:'s| is| was| are| would be) )"
     r"(?:option |choice |letter |called |the )?",
     re.IGNORECASE,

@@ -25,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find which facts a language model loses when it is trained again and again on text that models wrote.",
 )
+# typer's own error for wrong commands and options, which it does not export: the parent of the one it does.
+USAGE_ERROR = typer.BadParameter.__mro__[1]
 Out = Annotated[Path, typer.Option(help="Folder that holds the experiments' folders.")]
 Set = Annotated[list[str] | None, typer.Option("-o", help="Override a setting: section.key=value. Repeatable.")]
 Workers = Annotated[int | None, typer.Option(help="Local processes (default: one per core).", min=1)]
@@ -171,12 +173,12 @@ def main() -> None:
     """Entry point: errors for users say what to type instead, and show no traceback."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app(standalone_mode=False)
+        # Without its standalone mode typer hands an Exit's code back instead of leaving with it.
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except FactfadeError as error:
         print(_problem(error.message, error.hint), file=sys.stderr)
         sys.exit(error.exit_code)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         print("factfade: stopped; what is done is kept: run the same command again to go on", file=sys.stderr)
         sys.exit(EXIT_SIGINT)
@@ -184,8 +186,8 @@ def main() -> None:
         if stop.code == EXIT_SIGTERM:
             print("factfade: terminated; what is done is kept: run the same command again to go on", file=sys.stderr)
         raise
-    except typer.BadParameter as error:
-        print(_problem(str(error), "factfade --help"), file=sys.stderr)
+    except USAGE_ERROR as error:
+        print(_problem(error.format_message(), "factfade --help lists commands and options"), file=sys.stderr)
         sys.exit(ConfigError.exit_code)
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     help="Find which facts a language model loses when it is trained again and again on text that models wrote.",
 )
 # typer's own error for wrong commands and options, which it does not export: the parent of the one it does.
-USAGE_ERROR = typer.BadParameter.__mro__[1]
+USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 Out = Annotated[Path, typer.Option(help="Folder that holds the experiments' folders.")]
 Set = Annotated[list[str] | None, typer.Option("-o", help="Override a setting: section.key=value. Repeatable.")]
 Workers = Annotated[int | None, typer.Option(help="Local processes (default: one per core).", min=1)]

@@ -68,7 +68,7 @@ def report(path: Target) -> None:
     """Write report.html again from what is stored, and print the table."""
     from factfade import store
 
-    _show(store.open_experiment(_existing(path)).root, write=True)
+    _show(store.open_experiment(_existing(path)).root)
 
 
 @app.command()
@@ -116,18 +116,18 @@ def _run(experiment: Experiment, out: Path, *, workers: int | None, allow: list[
     from factfade import sweep
 
     outcome = sweep.run(experiment, out, workers=workers, allow=allow or (), force=force)
-    _show(outcome.path, write=True)
+    _show(outcome.path)
     _exit_for(outcome)
 
 
-def _show(root: Path, *, write: bool) -> None:
+def _show(root: Path) -> None:
     from factfade.report import page, terminal
 
-    terminal.show(root)
+    data = page.collect(root)
+    terminal.show(data)
     for line in _densities(root):
         print(safe_text(line, limit=300))
-    if write:
-        print(f"\nThe page: {safe_text(str(page.build(root)), limit=500)}")
+    print(f"\nThe page: {safe_text(str(page.build(root, data)), limit=500)}")
 
 
 def _densities(root: Path) -> list[str]:

@@ -38,15 +38,17 @@ FIGURES = (
 )
 
 
-def build(root: str | Path) -> Path:
+def build(root: str | Path, data: PageData | None = None) -> Path:
     """Writes report.html into the experiment's folder (or into the one run that is named) and returns its path.
+
+    `data` is what `collect` gave for this root, where the caller has it already.
 
     Raises NotFound where there is no experiment, IntegrityError for a damaged file, Inconclusive where nothing is
     evaluated yet.
     """
     from factfade.report.collect import place
 
-    data = collect(root)
+    data = data or collect(root)
     path = place(root, REPORT)
     durable.write_text(path, render(data))
     return path

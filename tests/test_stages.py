@@ -14,8 +14,8 @@ import pytest
 
 from factfade.config import StagesSection
 from factfade.errors import ConfigError, DataError
-from factfade.records import Condition, StageCall, StageReport
 from factfade.stages import ENDPOINTS, Rule, call_stages, decide, find_onsets, from_json, sentence_for_lineage, to_json
+from factfade.verdicts import Condition, StageCall, StageReport
 from tests import planted
 from tests.planted import World, falling
 

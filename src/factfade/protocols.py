@@ -15,19 +15,8 @@ if TYPE_CHECKING:  # types only: these modules are heavy
     import pandas as pd
     import torch
 
-    from factfade.records import (
-        Asked,
-        Block,
-        Decoding,
-        Document,
-        Mixed,
-        Parsed,
-        Question,
-        Sampled,
-        Scored,
-        ScoreRow,
-        Trained,
-    )
+    from factfade.records import Asked, Block, Decoding, Document, Mixed, Parsed, Question, Sampled, Scored, Trained
+    from factfade.verdicts import ScoreRow
 
 
 @runtime_checkable

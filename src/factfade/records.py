@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -287,102 +287,3 @@ class Trained:
     losses: tuple[float, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
     times: Mapping[str, float] = field(default_factory=dict)  # seconds and bytes: kept apart, since they vary
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Scores and stage calls
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """A number with its n and its interval. `low`/`high` bound `value` at `level`; `method` names the interval.
-
-    `value` is None when the evidence cannot carry it; then `reason` says why.
-    """
-
-    name: str
-    value: float | None
-    n: int
-    low: float | None = None
-    high: float | None = None
-    level: float = 0.95
-    method: str = ""
-    unit: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreRow:
-    """A score with the place it belongs to: one line of the long table of scores."""
-
-    lineage: str
-    seed: int
-    generation: int
-    format: str
-    domain: str
-    score: Score
-
-
-Stage = Literal["A", "B", "C", "undetermined"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """One comparison with generation 0: the loss (positive = worse), its two one-sided bounds, its margin.
-
-    `shown_not_worse` = upper bound below the margin; `shown_worse` = lower bound above the margin.
-    `sentence` says it in words.
-    """
-
-    endpoint: str
-    loss: float | None
-    low: float | None
-    high: float | None
-    margin: float
-    n: int
-    unit: str
-    shown_not_worse: bool
-    shown_worse: bool
-    sentence: str
-    method: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageCall:
-    """The call for one lineage, seed, generation and format, with every condition and the sentence that says why."""
-
-    lineage: str
-    seed: int
-    generation: int
-    format: str
-    stage: Stage
-    conditions: tuple[Condition, ...]
-    sentence: str
-    at_chance: bool = False
-    flags: tuple[str, ...] = ()
-    attribution: Condition | None = None
-    attribution_sentence: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Onset:
-    """First generation of a call that the next evaluated generation repeats; provisional in the last one."""
-
-    lineage: str
-    seed: int
-    format: str
-    stage: Stage
-    generation: int
-    provisional: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageReport:
-    """All calls and onsets of an experiment, with the rule (and its hash) they were made by."""
-
-    calls: tuple[StageCall, ...]
-    onsets: tuple[Onset, ...]
-    rule: Mapping[str, Any]
-    rule_sha256: str
-    sentences: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()

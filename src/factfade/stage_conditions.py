@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from factfade.columns import Answers, Codes, Floats
-from factfade.records import Condition
 from factfade.stage_panel import Panel, TextPanel, pair
 from factfade.stats.agreement import NO_ANSWER, AnswerCodes, agreement, answer_codes, majority_baseline
 from factfade.stats.intervals import Interval, share, zero_event_bound
 from factfade.stats.paired import PairedLoss, paired_loss, paired_mean, paired_ratio
 from factfade.stats.power import items_for_margin
+from factfade.verdicts import Condition
 
 MOST_ITEMS = 1_000_000
 

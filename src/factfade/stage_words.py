@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from factfade.records import Condition, Onset, StageCall, StageReport
 from factfade.stage_conditions import amount_of, bounded
 from factfade.stage_panel import Panel, Panels
+from factfade.verdicts import Condition, Onset, StageCall, StageReport
 
 if TYPE_CHECKING:
     from factfade.stats.intervals import Interval

@@ -20,10 +20,11 @@ import numpy as np
 from factfade import stage_conditions as conditions
 from factfade import stage_words as words
 from factfade.errors import ConfigError, DataError
-from factfade.records import Condition, Onset, Stage, StageCall, StageReport, canonical_json, sha256_text
+from factfade.records import canonical_json, sha256_text
 from factfade.stage_conditions import Side, Test
 from factfade.stage_guards import guards
 from factfade.stage_panel import Panel, Panels, build_panels, text_side
+from factfade.verdicts import Condition, Onset, Stage, StageCall, StageReport
 
 if TYPE_CHECKING:
     import pandas as pd

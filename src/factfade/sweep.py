@@ -14,7 +14,7 @@ from factfade import durable, reading, registry, stages, store, versions
 from factfade.assembly import assemble
 from factfade.config import Experiment
 from factfade.errors import OutOfSpace, RunFailed
-from factfade.records import StageReport
+from factfade.verdicts import StageReport
 
 STAGES_FILE = "stages.json"
 

@@ -20,7 +20,8 @@ from factfade.metrics.fluency import Junk, Perplexity
 from factfade.metrics.formats import Outcomes
 from factfade.metrics.knowledge import Accuracy, Choices
 from factfade.protocols import Metric
-from factfade.records import OUTCOMES, Score, ScoreRow
+from factfade.records import OUTCOMES
+from factfade.verdicts import Score, ScoreRow
 from tests import planted
 from tests.planted import World
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from factfade import registry
 from factfade.protocols import Metric
-from factfade.records import ScoreRow
+from factfade.verdicts import ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,9 @@ import numpy as np
 
 from factfade.columns import Codes, Floats, as_float, as_text, clusters_of
 from factfade.metrics.shared import Group, groups, missing, score_of, unknown
-from factfade.records import PARSEABLE, Score, ScoreRow
+from factfade.records import PARSEABLE
 from factfade.stats.intervals import Interval, mean, share, zero_event_bound
+from factfade.verdicts import Score, ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from factfade.columns import Codes, as_text
 from factfade.metrics.shared import groups, missing, score_of, unknown
-from factfade.records import Score, ScoreRow
 from factfade.stats.intervals import Interval, mean, student_quantile, two_sided
+from factfade.verdicts import Score, ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ import numpy as np
 
 from factfade.columns import Floats, as_float
 from factfade.metrics.shared import Group, groups, missing, score_of, unknown
-from factfade.records import Score, ScoreRow
 from factfade.stats.intervals import Interval, mean, ratio, share
+from factfade.verdicts import Score, ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd

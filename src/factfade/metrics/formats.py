@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from factfade.columns import Codes, as_text, clusters_of
 from factfade.metrics.shared import Group, groups, score_of, unknown
-from factfade.records import OUTCOMES, PARSEABLE, Score, ScoreRow
+from factfade.records import OUTCOMES, PARSEABLE
 from factfade.stats.intervals import share
+from factfade.verdicts import Score, ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,9 @@ import numpy as np
 
 from factfade.columns import Answers, Codes, Floats, answers_of, as_float, as_text, clusters_of
 from factfade.metrics.shared import Group, groups, missing, score_of, unknown
-from factfade.records import Score, ScoreRow
 from factfade.stats.agreement import NO_ANSWER, Agreement, AnswerCodes, agreement, answer_codes
 from factfade.stats.intervals import share
+from factfade.verdicts import Score, ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ import numpy as np
 
 from factfade.columns import Codes, as_text
 from factfade.errors import DataError
-from factfade.records import Score, ScoreRow
 from factfade.stats.intervals import Interval
+from factfade.verdicts import Score, ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd

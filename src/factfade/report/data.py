@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from factfade.records import Onset, Score, StageCall
+from factfade.verdicts import Onset, Score, StageCall
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from factfade.records import Score
 from factfade.stats import intervals
 from factfade.stats.intervals import Codes, Floats, Interval
+from factfade.verdicts import Score
 
 LEVEL = 0.95
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from factfade.records import Score
 from factfade.report import svg
 from factfade.report.data import ArmPage, Curve, DomainScore, Measure, Panel
 from factfade.report.strokes import (
@@ -30,6 +29,7 @@ from factfade.report.strokes import (
 )
 from factfade.report.svg import Scale, el
 from factfade.report.wording import LETTERS, amount, full, interval, plain_name
+from factfade.verdicts import Score
 
 
 def format_figure(panel: Panel, arm: ArmPage, generations: Sequence[int], key: str) -> Markup:

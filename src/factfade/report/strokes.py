@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from factfade.records import StageCall
 from factfade.report import svg
 from factfade.report.data import ArmPage, Curve, DomainScore, Measure
 from factfade.report.svg import Scale, el, group
 from factfade.report.wording import LETTERS, STAGE_NAMES, full, short
+from factfade.verdicts import StageCall
 
 WIDTH = 226.0
 LEFT, RIGHT = 27.0, 31.0

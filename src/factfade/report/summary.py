@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from factfade.columns import as_text
 from factfade.manifest import Manifest
-from factfade.records import Onset, StageCall, StageReport
 from factfade.report import changes, measures, record
 from factfade.report.data import ArmPage, Measure, PageData, Panel
 from factfade.report.wording import STAGE_NAMES, plain_name
 from factfade.stage_panel import Panels, build_panels
+from factfade.verdicts import Onset, StageCall, StageReport
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factfade.records import Score, StageCall
 from factfade.report.data import ArmPage, Measure, PageData, Panel
 from factfade.report.wording import DASH, LETTERS, interval, percent, plain_name
 from factfade.text import safe_text
+from factfade.verdicts import Score, StageCall
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factfade.records import Score
+from factfade.verdicts import Score
 
 # Between two bounds, and where there is no number.
 DASH = "\u2013"

@@ -1,0 +1,31 @@
+"""Analyses: what the stored tables say over generations, beyond one stage call. Pure functions; no model is touched.
+
+Each module below answers one question and returns findings; `docs/statistics.md` says which method and why.
+`analyse` runs them. The estimand is in every finding: "checkpoints" (these models fell; questions are the unit) or
+"recipe" (training like this makes models fall; training runs are the unit).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+
+from factfade.analysis.study import Study, study_of
+from factfade.errors import ConfigError
+from factfade.verdicts import Finding
+
+__all__ = ["ANALYSES", "Study", "analyse", "study_of"]
+
+# Kind -> module with `findings(study) -> list[Finding]`, in the order in which they are printed.
+ANALYSES: dict[str, str] = {}
+
+
+def analyse(study: Study, kinds: Sequence[str] | None = None) -> list[Finding]:
+    """The findings of every analysis, or of those named. Raises ConfigError for a kind that does not exist."""
+    found: list[Finding] = []
+    for kind in ANALYSES if kinds is None else kinds:
+        if kind not in ANALYSES:
+            raise ConfigError(f"there is no analysis {kind!r}", hint=f"one of {', '.join(ANALYSES)}")
+        run: Callable[[Study], list[Finding]] = importlib.import_module(ANALYSES[kind]).findings
+        found += run(study)
+    return found

@@ -18,6 +18,8 @@ SCHEMA_VERSION = 1
 Outcome = Literal["correct", "wrong", "unparseable", "empty", "truncated", "refused", "not_asked"]
 OUTCOMES: tuple[Outcome, ...] = ("correct", "wrong", "unparseable", "empty", "truncated", "refused", "not_asked")
 PARSEABLE: frozenset[str] = frozenset({"correct", "wrong"})
+# Formats that probe one question from several sides. They are read by their own diagnostics and enter no stage.
+PROBES: frozenset[str] = frozenset({"cue_recovery", "knowledge_retention", "attribution"})
 
 # ---------------------------------------------------------------------------------------------------------------
 # Stored tables. Type names are Arrow's; `tables.py` turns them into schemas. The first columns are the key.

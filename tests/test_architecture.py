@@ -47,6 +47,8 @@ FLOORS = {
     "synthesize": 3,
     "evaluate": 3,
     "material": 3,
+    "foreign": 3,
+    "importers": 3,
     "stage_panel": 3,
     "stages": 3,
     "columns": 3,

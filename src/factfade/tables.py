@@ -87,12 +87,15 @@ def _array(values: list[Any], kind: pa.DataType | None, name: str) -> pa.Array:
     try:
         return pa.array(values, type=kind)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
-        line = next(
-            (i for i in range(len(values)) if not _converts(values[: i + 1] if kind is None else [values[i]], kind)), 0
-        )
+        line = _first_misfit(values, kind)
     shown = safe_text(repr(values[line]), limit=80, keep="")
     wanted = f"where {kind} is expected" if kind is not None else "of another type than the rows before"
     raise DataError(f"column {name} has {shown} {wanted}", file="rows", line=line + 1)
+
+
+def _first_misfit(values: list[Any], kind: pa.DataType | None) -> int:
+    """The first value that does not fit those before it."""
+    return bisect.bisect_left(range(len(values)), True, key=lambda i: not _converts(values[: i + 1], kind))
 
 
 def _converts(values: list[Any], kind: pa.DataType | None) -> bool:
@@ -111,7 +114,7 @@ def _converts(values: list[Any], kind: pa.DataType | None) -> bool:
 
 def read(path: str | Path, table: Table) -> pd.DataFrame:
     """A table from one parquet or JSONL file, or from a folder of them (in name order); checked, keys unique."""
-    return combine((_parse_file(file, table) for file in _files(Path(path))), table)
+    return combine((parse_file(file, table) for file in _files(Path(path))), table)
 
 
 def from_bytes(data: bytes, table: Table, *, name: str | Path) -> pd.DataFrame:
@@ -141,7 +144,10 @@ def combine(parts: Iterable[Part], table: Table) -> pd.DataFrame:
         whole = pa.concat_tables([part.table for part in held], promote_options="permissive")
     except pa.ArrowException as error:
         raise DataError(f"the shards do not fit together: {error}", file=Path(held[0].name).parent) from None
-    return frame(whole, table)
+    try:
+        return frame(whole, table)
+    except (pa.ArrowException, OverflowError, ValueError) as error:  # a date that Python has no date for
+        raise DataError(f"holds a value that cannot be read: {error}", file=held[0].name) from None
 
 
 def _files(path: Path) -> list[Path]:
@@ -155,9 +161,12 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _parse_file(path: Path, table: Table) -> Part:
+def parse_file(path: Path, table: Table) -> Part:
+    """One file as a checked part, to be combined with others."""
     if path.suffix not in SUFFIXES:
         raise DataError("a table is a .parquet or a .jsonl file", file=path)
+    if not path.is_file():
+        raise DataError("is no regular file", file=path)
     try:
         return parse(path.read_bytes(), table, name=path)
     except OSError as error:
@@ -170,6 +179,7 @@ def _from_parquet(data: bytes, table: Table, name: str) -> Part:
 
     try:
         found = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+        found.validate(full=True)  # text that is not UTF-8, offsets that lead nowhere
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"is no parquet file that can be read: {error}", file=name) from None
     version = (found.schema.metadata or {}).get(b"schema_version", str(SCHEMA_VERSION).encode())
@@ -188,11 +198,13 @@ def _from_jsonl(data: bytes, table: Table, name: str) -> Part:
     names = dict.fromkeys([*columns, *(key for row in rows for key in row)])
     arrays: dict[str, pa.Array] = {}
     for key in names:
+        kind = arrow_type(columns[key]) if key in columns else None
         try:
-            kind = arrow_type(columns[key]) if key in columns else None
             arrays[key] = pa.array([row.get(key) for row in rows], type=kind)
         except (pa.ArrowException, OverflowError, TypeError, ValueError):
-            raise DataError(f"column {safe_text(key, limit=80, keep='')} mixes types", file=name) from None
+            mixed = _first_misfit([row.get(key) for row in rows], kind)
+            shown = safe_text(key, limit=80, keep="")
+            raise DataError(f"column {shown} is of another type than before", file=name, line=lines[mixed]) from None
     return _typed(Part(table=pa.table(arrays), name=name, lines=lines), table)
 
 
@@ -263,7 +275,7 @@ def _check_keys(parts: Sequence[Part], table: Table) -> None:
         part = bisect.bisect_right(starts, index) - 1
         return parts[part].name, parts[part].lines[index - starts[part]]
 
-    named = ", ".join(f"{name} {row[name]!r}" for name in key)
+    named = ", ".join(f"{name} {value!r}" for name, value in keys.iloc[[second]].to_dict("records")[0].items())
     file, line = place(second)
     earlier = ":".join(str(piece) for piece in place(first))
     problem = f"the same row twice ({safe_text(named, limit=300, keep='')}); the first is {earlier}"

@@ -1,0 +1,1 @@
+"""Other tools' result files, turned into evidence."""

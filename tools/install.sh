@@ -53,7 +53,7 @@ fi
 # One import of everything heavy proves the environment and leaves its bytecode there, also where Python is told not
 # to write any: without it, every later process would compile torch and transformers anew (6 s and more each).
 PYTHONDONTWRITEBYTECODE='' HF_HUB_OFFLINE=1 "$venv/bin/python" - <<'PY'
-import accelerate, jinja2, pandas, peft, pyarrow.parquet, pydantic, rich.progress, scipy.stats, sklearn.metrics, statsmodels.api
-import typer
+import accelerate, jinja2, pandas, peft, pyarrow.parquet, pydantic, rich.progress
+import scipy.stats, sklearn.metrics, statsmodels.api, typer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM, Trainer
 PY

@@ -128,8 +128,8 @@ def test_slope_is_the_dummy_regression() -> None:
 def test_covariance_is_cluster_robust() -> None:
     """Complete rows: the covariance of the two means of row slopes, as statsmodels' cluster-robust one."""
     random = np.random.default_rng(1)
-    clusters = np.repeat(np.arange(15), 4)
-    shock = random.normal(size=15)[clusters][:, None] * np.arange(7) / 7
+    clusters = np.repeat(np.arange(30), 2)
+    shock = random.normal(size=30)[clusters][:, None] * np.arange(7) / 7
     arms = [random.normal(size=(60, 7)) + shock, random.normal(size=(60, 7)) - 0.3 * shock]
     parts = [ratios.slope_parts(y, np.arange(7)) for y in arms]
     found = ratios.joint_slopes(parts, clusters)
@@ -138,7 +138,7 @@ def test_covariance_is_cluster_robust() -> None:
     fit = sm.OLS(slopes[0], np.ones(60)).fit(
         cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": False}, use_t=True
     )
-    assert found.covariance[0, 0] == pytest.approx(fit.cov_params()[0, 0] * 15 / 14, abs=1e-12)
+    assert found.covariance[0, 0] == pytest.approx(fit.cov_params()[0, 0] * 30 / 29, abs=1e-12)
     # Polarisation: the covariance from the variance of the sum.
     both = ratios.joint_slopes([(parts[0][0] + parts[1][0], parts[0][1])], clusters)
     assert both.covariance is not None

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from factfade.stats.intervals import Floats, Interval, codes_of, student_quantile, two_sided
 
 Shape = Literal["bounded", "outside", "unbounded"]
+FEW_CLUSTERS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,25 +128,26 @@ def drop_slope(generations: ArrayLike) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Slopes:
-    """Slopes with their covariance matrix; `units` clusters, `n` rows. Covariance is None with fewer than two units.
+    """Slopes with their covariance matrix; `units` clusters, `n` rows, `df` of their t.
 
-    `values` is NaN where a column has no row with two generations.
+    Covariance is None with fewer than two units. `values` is NaN where a column has no row with two generations.
     """
 
     values: Floats
     covariance: Floats | None
     n: int
     units: int
+    df: float
 
     def interval(self, at: int = 0, *, level: float = 0.95) -> Interval:
-        """Student's t interval of one slope on units - 1 degrees of freedom."""
+        """Student's t interval of one slope."""
         value = float(self.values[at])
         method = "t of the slope, cluster-robust"
         if math.isnan(value) or self.covariance is None:
             known = None if math.isnan(value) else value
             return Interval(value=known, low=None, high=None, n=self.n, clusters=self.units, level=level, method=method)
         error = math.sqrt(float(self.covariance[at, at]))
-        half = student_quantile(two_sided(level), self.units - 1) * error
+        half = student_quantile(two_sided(level), self.df) * error
         return Interval(
             value=value,
             low=value - half,
@@ -161,9 +163,8 @@ class Slopes:
         """Fieller's set of the first slope over the second; None where a slope or the covariance is not known."""
         if self.covariance is None or np.isnan(self.values[:2]).any():
             return None
-        return fieller(
-            float(self.values[0]), float(self.values[1]), self.covariance[:2, :2], self.units - 1, level=level
-        )
+        b1, b2 = (float(b) for b in self.values[:2])
+        return fieller(b1, b2, self.covariance[:2, :2], self.df, level=level)
 
 
 def joint_slopes(
@@ -175,7 +176,8 @@ def joint_slopes(
     sum(numerators) / sum(weights): the least-squares slope with one intercept per row, which is the slope of the
     mean curve where nothing is missing. The covariance is that of the linearised ratios. `step` (see `drop_slope`)
     keeps a variance at or above that of one unit that falls and one that rises by it, so that "nothing changed in n
-    units" does not become certainty.
+    units" does not become certainty. Below 20 effective clusters the degrees of freedom are the effective
+    number less 1, as in `trend`.
     """
     numerators = np.stack([p[0] for p in parts], axis=1)
     weights = np.stack([p[1] for p in parts], axis=1)
@@ -188,10 +190,13 @@ def joint_slopes(
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.where(totals > 0, numerators.sum(axis=0) / totals, np.nan)
         influences = (numerators - values * weights) / totals
-    if count < 2:
-        return Slopes(values=values, covariance=None, n=len(weights), units=count)
+    shares = np.bincount(codes, weights=weights.sum(axis=1), minlength=count) / max(float(weights.sum()), 1e-300)
+    effective = 1.0 / max(float(shares @ shares), 1e-300) if count else 0.0
+    if effective < 2.0 - 1e-9:
+        return Slopes(values=values, covariance=None, n=len(weights), units=count, df=0.0)
     sums = np.stack([np.bincount(codes, weights=column, minlength=count) for column in influences.T], axis=1)
-    covariance = sums.T @ sums * (count / (count - 1))
+    covariance = np.asarray(sums.T @ sums * (count / (count - 1)), dtype=np.float64)
     at = np.arange(len(values))
-    covariance[at, at] = np.maximum(covariance[at, at], 2.0 * (step / count) ** 2)
-    return Slopes(values=values, covariance=covariance, n=len(weights), units=count)
+    covariance[at, at] = np.maximum(covariance[at, at], 2.0 * step**2 / (count * (count + 2)))
+    df = count - 1.0 if effective >= FEW_CLUSTERS else effective - 1.0
+    return Slopes(values=values, covariance=covariance, n=len(weights), units=count, df=df)

@@ -19,13 +19,13 @@ from pydantic import BaseModel
 
 from factfade import config, errors, registry, tables
 from factfade.data.formats import Preset, ShortAnswer
-from factfade.records import COMPLETIONS_KEY, EVIDENCE_KEY, FLUENCY_KEY, Asked, Question
+from factfade.records import COMPLETIONS_KEY, EVIDENCE_KEY, FLUENCY_KEY, PROBES, Asked, Question
 from factfade.tableschema import LAYOUTS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY"))])
-FORMATS = tuple(registry.BUILTIN["format"])
+FORMATS = tuple(kind for kind in registry.BUILTIN["format"] if kind not in PROBES)
 PRESETS: tuple[Preset, ...] = ("default", "paper", "harness")
 
 
@@ -290,6 +290,17 @@ def test_the_prompts_of_the_formats_page_are_those_that_are_put(tmp_path: Path) 
         assert text == put[info].prompt, info
 
 
+def test_the_prompts_of_the_probes_are_those_that_are_put(tmp_path: Path) -> None:
+    shown = {info: text.removesuffix("\n") for info, text in blocks(read("formats.md")) if info.startswith("probe ")}
+    question, dev = documented_question(tmp_path)
+    put = {
+        " ".join(filter(None, ("probe", kind, asked.wording))): asked.prompt
+        for kind in sorted(PROBES)
+        for asked in registry.build("format", kind).ask(question, dev=dev, seed=0)
+    }
+    assert shown == put
+
+
 def test_the_scored_continuations_are_as_described(tmp_path: Path) -> None:
     for info, asked in rendered(*documented_question(tmp_path)).items():
         _, kind, preset, *_ = info.split()
@@ -321,8 +332,10 @@ def test_every_outcome_and_every_reason_for_not_asking_stands_on_the_page() -> N
     first = next(rows for heading, rows in tables_of(read("formats.md")) if heading == "Reading a free answer")
     assert [row[0].strip("`") for row in first] == list(OUTCOMES)
     documented = {row[0].strip("`") for row in page["Not asked"]}
-    source = "".join((ROOT / "src" / "factfade" / f).read_text("utf-8") for f in ("data/formats.py", "material.py"))
-    said = set(re.findall(r'_not_asked\(question, self\.name, "\w*", f?"([^"]+)"\)', source))
+    files = ("data/formats.py", "data/probes.py", "material.py")
+    source = "".join((ROOT / "src" / "factfade" / f).read_text("utf-8") for f in files)
+    said = set(re.findall(r'not_asked\(question, self\.name, "\w*", f?"([^"]+)"\)', source))
+    said |= set(re.findall(r"^        return \"(.+)\"$", source, re.MULTILINE))
     said |= set(re.findall(r'reason = f"([^"]+)"|', source)) | set(re.findall(r', reason="([^"]+)"\)', source))
     said = {text.replace("{SHOTS}", "3").replace("{model.context}", "N") for text in said}
     assert said - {"", "another answer"} == documented

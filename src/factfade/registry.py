@@ -68,6 +68,17 @@ BUILTIN: dict[str, dict[str, Part]] = {
             _D + "formats:ShortAnswer", "options listed without letters; option texts are scored", "arXiv 2509.04796"
         ),
         "open_ended": Part(_D + "formats:OpenEnded", "no options: a statement to complete, or a question"),
+        "cue_recovery": Part(
+            _D + "probes:CueRecovery",
+            "probe: asked plainly, with a suffix that says nothing, with a part of the answer",
+            "arXiv 2411.11932",
+        ),
+        "knowledge_retention": Part(
+            _D + "probes:KnowledgeRetention", "probe: a true against a false continuation", "arXiv 2509.08972"
+        ),
+        "attribution": Part(
+            _D + "probes:Attribution", "probe: the question with one of its segments taken out", "arXiv 2412.18952"
+        ),
     },
     "model": {
         "hf": Part(

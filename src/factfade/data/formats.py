@@ -15,24 +15,17 @@ Every preset shows three solved examples. How free answers are read is `answers.
 from __future__ import annotations
 
 import random
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from factfade.data.answers import LETTERS, early, normalise, read_letter, read_name, unread, verdict
+from factfade.data.answers import LETTERS, early, read_letter, read_name, unread, verdict
+from factfade.data.openly import answer_set, needs_options, not_asked, parse_open
 from factfade.records import Asked, Parsed, Question, derived_seed
 
 SHOTS = 3
-MAX_QUESTION = 20_000
 Preset = Literal["default", "paper", "harness"]
-_NEEDS_OPTIONS = re.compile(
-    r"\b(?:which|what|who|all|none|any|one|each|two|both|some) (?:\w+ ){0,2}of (?:the )?"
-    r"(?:following|above|below|these|those|options|choices)\b"
-    r"|\bthe following\b|\bfollowing (?:is|are|statements?)\b|\bstatement 1\b|\bexcept:?\s*$|_{2,}",
-    re.IGNORECASE,
-)
 
 
 def lettered(options: Sequence[str]) -> str:
@@ -61,12 +54,12 @@ class _Lettered(ABC):
     def ask(self, question: Question, *, dev: Sequence[Question], seed: int) -> Sequence[Asked]:
         """One `Asked`; not asked without 2 to 10 options, and few-shot without enough solved examples."""
         if not 2 <= len(question.choices) <= len(LETTERS) or question.answer is None:
-            return (_not_asked(question, self.name, "", "no options to letter"),)
+            return (not_asked(question, self.name, "", "no options to letter"),)
         permutation = order(question, seed=seed, name=self.name, preset=self.preset)
         options = tuple(question.choices[i] for i in permutation)
         prompt = self.render(question, options, dev, seed)
         if prompt is None:
-            return (_not_asked(question, self.name, "", f"fewer than {SHOTS} solved examples"),)
+            return (not_asked(question, self.name, "", f"fewer than {SHOTS} solved examples"),)
         letters = tuple(LETTERS[: len(options)])
         return (_asked(question, self.name, prompt, letters, permutation, preset=self.preset, rule="sum"),)
 
@@ -167,7 +160,7 @@ class ShortAnswer:
         """One `Asked`; not asked without options."""
         del dev
         if len(question.choices) < 2 or question.answer is None:
-            return (_not_asked(question, self.name, "", "no options to list"),)
+            return (not_asked(question, self.name, "", "no options to list"),)
         permutation = order(question, seed=seed, name=self.name, preset=self.preset)
         options = tuple(question.choices[i] for i in permutation)
         listed = " / ".join(options)
@@ -211,14 +204,11 @@ class OpenEnded:
         del dev, seed
         texts = {"statement": question.statement, "question": question.text}
         wordings = [w for w in self.wordings if texts[w]]
-        if _NEEDS_OPTIONS.search(question.text[:MAX_QUESTION]):
-            return (_not_asked(question, self.name, "question", "the question cannot stand without its options"),)
+        if needs_options(question):
+            return (not_asked(question, self.name, "question", "the question cannot stand without its options"),)
         if not wordings or question.gold_text is None:
-            return (_not_asked(question, self.name, "question", "no accepted answer or no wording"),)
-        candidates = question.candidates or question.choices
-        accepted = question.accepted or (question.gold_text,)
-        right = {normalise(a) for a in accepted}
-        gold = next((i for i, c in enumerate(candidates) if normalise(c) in right), None)
+            return (not_asked(question, self.name, "question", "no accepted answer or no wording"),)
+        candidates, accepted, gold = answer_set(question)
         return tuple(
             Asked(
                 item=question.item,
@@ -226,7 +216,7 @@ class OpenEnded:
                 wording=w,
                 prompt=self.render(question, w),
                 targets=tuple(f" {c}" for c in candidates) if gold is not None else (),
-                options=tuple(candidates),
+                options=candidates,
                 permutation=tuple(range(len(candidates))),
                 gold=gold,
                 accepted=accepted,
@@ -249,19 +239,7 @@ class OpenEnded:
     def parse(self, answer: str, asked: Asked, *, ended: bool) -> Parsed:
         """An accepted answer; another of the candidates is wrong; anything else is unparseable where the set is
         closed, and wrong where it is open."""
-        names = (*asked.accepted, *asked.options)
-        if found := early(answer, names):
-            return found
-        read = read_name(answer, names, asked.prompt)
-        if read.indices:
-            right = {normalise(a) for a in asked.accepted}
-            return verdict(
-                any(i < len(asked.accepted) or normalise(names[i]) in right for i in read.indices), "answer set"
-            )
-        unknown = unread(answer, ended, read.reason)
-        if asked.closed or read.reason or unknown.outcome == "truncated" or not normalise(answer):
-            return unknown
-        return Parsed(outcome="wrong", reason="another answer")
+        return parse_open(answer, asked, ended=ended)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -310,24 +288,6 @@ def _asked(
         domain=question.domain,
         entity=question.entity,
         template=question.template,
-    )
-
-
-def _not_asked(question: Question, name: str, wording: str, why: str) -> Asked:
-    return Asked(
-        item=question.item,
-        format=name,
-        wording=wording,
-        prompt="",
-        targets=(),
-        options=question.choices,
-        permutation=tuple(range(len(question.choices))),
-        gold=question.answer,
-        accepted=question.accepted,
-        domain=question.domain,
-        entity=question.entity,
-        template=question.template,
-        not_asked=why,
     )
 
 

@@ -404,7 +404,7 @@ def test_missing_items_are_flagged_and_left_out_of_the_pairs() -> None:
     assert "items_missing" in call_at(report, 3).flags
     assert condition(call_at(report, 3), "knowledge").n == 370
     assert "items_missing" not in call_at(report, 4).flags
-    assert any("missing in one generation" in note for note in report.notes)
+    assert any("missing in one generation" in note for note in report.guards)
 
 
 def test_not_asked_is_outside_n_and_counted() -> None:
@@ -417,19 +417,19 @@ def test_not_asked_is_outside_n_and_counted() -> None:
     call = call_at(report, 2)
     assert condition(call, "format").n == condition(call, "knowledge").n == 350
     assert "not_asked" in call.flags
-    assert any("50 of 400 questions are not asked" in note for note in report.notes)
+    assert any("50 of 400 questions are not asked" in note for note in report.guards)
 
 
 def test_artefacts_at_the_start_speak_first() -> None:
     report = called({"arm": World(junk=lambda g: 0.4)})
     assert "junk_at_start" in call_at(report, 1).flags
-    assert any("junk already" in note for note in report.notes)
+    assert any("junk already" in note for note in report.guards)
     evidence, fluency, own = planted.tables({"arm": World()})
     evidence["choice"] = 0
     evidence["choice_correct"] = evidence["gold"] == 0
     biased = call_stages(evidence, fluency, own, RULE, controls={})
     assert {"position_bias_at_start", "little_known_at_start"} <= set(call_at(biased, 1).flags)
-    assert any("picks option 1 in 100.0%" in note for note in biased.notes)
+    assert any("picks option 1 in 100.0%" in note for note in biased.guards)
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from factfade.text import safe_text
 if TYPE_CHECKING:  # heavy: imported where used
     from factfade.config import Experiment
     from factfade.sweep import Outcome
+    from factfade.verdicts import StageReport
 
 app = typer.Typer(
     name="factfade",
@@ -73,18 +74,45 @@ def report(path: Target) -> None:
 
 @app.command()
 def stages(
-    path: Target, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False
+    path: Annotated[Path, typer.Argument(help="An experiment's folder, one run in it, or evidence of another tool.")],
+    rule: Annotated[Path | None, typer.Option(help="Read with another rule: a TOML file of margins.")] = None,
+    control: Annotated[str | None, typer.Option(help="The lineage that is every other one's control.")] = None,
+    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="How the onsets move with each margin.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Say which stage every arm and format is in, from which generation, and why."""
-    from factfade import stage_words, store, sweep
-    from factfade import stages as rules
+    """Say which stage every arm and format is in, from which generation, and why; and whether facts fell at all."""
+    from factfade import judging, stage_text
+    from factfade.stages import Rule
 
-    report = sweep.call(store.open_experiment(_existing(path)).root)
+    case = judging.open_case(_existing(path), control=control)
+    applied = None if rule is None else Rule.from_toml(rule)
+    report, findings = case.stages(applied), case.findings(applied)
+    moves = case.sensitivity(applied) if sensitivity else ()
     if as_json:
-        print(json.dumps(rules.to_json(report), indent=2, ensure_ascii=True))
+        print(json.dumps(judging.to_json(report, findings, moves), indent=2, ensure_ascii=True))
         return
-    for line in stage_words.lines(report):
+    for line in stage_text.lines(report, findings, moves):
         print(safe_text(line, limit=4000))
+
+
+@app.command()
+def metrics(
+    path: Annotated[Path, typer.Argument(help="An experiment's folder, one run in it, or evidence of another tool.")],
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="A metric (see `factfade parts`). Repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Every score of every metric with its n and its interval, one line each."""
+    from factfade import judging, metrics
+
+    case = judging.open_case(_existing(path))
+    rows = metrics.compute(*case.tables(), kind)
+    if as_json:
+        print(json.dumps(metrics.records(rows), indent=2, ensure_ascii=True))
+        return
+    for line in metrics.lines(rows):
+        print(safe_text(line, limit=500))
 
 
 @app.command()
@@ -116,14 +144,14 @@ def _run(experiment: Experiment, out: Path, *, workers: int | None, allow: list[
     from factfade import sweep
 
     outcome = sweep.run(experiment, out, workers=workers, allow=allow or (), force=force)
-    _show(outcome.path)
+    _show(outcome.path, outcome.stages)
     _exit_for(outcome)
 
 
-def _show(root: Path) -> None:
+def _show(root: Path, stages: StageReport | None = None) -> None:
     from factfade.report import page, terminal
 
-    data = page.collect(root)
+    data = page.collect(root, stages)
     terminal.show(data)
     for line in _densities(root):
         print(safe_text(line, limit=300))

@@ -21,7 +21,8 @@ Codes = NDArray[np.intp]
 class Answers:
     """The columns of the evidence that say which answer was right and which was chosen, one entry per row.
 
-    `options` and `accepted` hold sequences of text or None; `gold` and `choice` are NaN where null.
+    `options` and `accepted` hold sequences of text or None; `gold` and `choice` are NaN where null. `prompt_sha256` and
+    `template_sha256` are "" where null.
     """
 
     options: NDArray[Any]
@@ -29,6 +30,8 @@ class Answers:
     template: NDArray[Any]
     gold: Floats
     choice: Floats
+    prompt_sha256: NDArray[Any]
+    template_sha256: NDArray[Any]
 
 
 def as_float(table: pd.DataFrame, column: str) -> Floats:
@@ -73,6 +76,8 @@ def answers_of(evidence: pd.DataFrame) -> Answers:
         template=as_text(evidence, "template"),
         gold=as_float(evidence, "gold"),
         choice=as_float(evidence, "choice"),
+        prompt_sha256=as_text(evidence, "prompt_sha256"),
+        template_sha256=as_text(evidence, "template_sha256"),
     )
 
 

@@ -185,13 +185,14 @@ class EvaluationSection(Section):
 
 class StagesSection(Section):
     """[stages]: the rule, hashed into the run before generation 1. Margins in shares (knowledge .05 = 5 points),
-    fluency (i) in nats. `alpha` is one-sided."""
+    fluency (i) in nats. `alpha` is one-sided, `family` the looks whose breaks are corrected together."""
 
     knowledge: Annotated[float, Field(gt=0, le=1)] = 0.05
     format: Annotated[float, Field(gt=0, le=1)] = 0.10
     fluency_nats: Annotated[float, Field(gt=0, le=100)] = 0.25
     fluency_junk: Annotated[float, Field(gt=0, le=1)] = 0.10
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    family: Literal["run", "generation", "none"] = "run"
     minimum_n: Count = 100
     chance_margin: Annotated[float, Field(gt=0, le=1)] = 0.10
     confidence: Annotated[float, Field(gt=0, le=1)] = 0.05

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from factfade.columns import Answers, Codes, Floats
+from factfade.columns import Codes, Floats
 from factfade.stage_panel import Panel, TextPanel, pair
-from factfade.stats.agreement import NO_ANSWER, AnswerCodes, agreement, answer_codes, majority_baseline
-from factfade.stats.intervals import Interval, share, zero_event_bound
-from factfade.stats.paired import PairedLoss, paired_loss, paired_mean, paired_ratio
-from factfade.stats.power import items_for_margin
+from factfade.stats.intervals import Interval, p_beyond, share, zero_event_bound
+from factfade.stats.paired import paired_loss, paired_mean, paired_ratio
+from factfade.stats.power import detectable_excess, items_for_margin
 from factfade.verdicts import Condition
 
 MOST_ITEMS = 1_000_000
@@ -75,12 +74,65 @@ def absent(test: Test, reason: str) -> Condition:
     )
 
 
-def settle(test: Test, found: Interval, n: int, units: str, words: str) -> Condition:
-    """The verdict on an interval: `n` independent `units` (items, prompts), `words` naming what was compared."""
-    if found.value is None:
-        return absent(test, f"{words}: nothing to compare")
-    enough = n >= test.minimum and found.low is not None and found.high is not None
-    worse = enough and found.low is not None and found.low > test.margin
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Pairs of 0/1 values that a loss is made of: before minus after, their clusters, and the design effect."""
+
+    difference: Floats
+    clusters: Codes
+    effect: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """Numerators and denominators before and after of a rise of a ratio, one entry per prompt."""
+
+    before: tuple[Floats, Floats]
+    after: tuple[Floats, Floats]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A comparison without its verdict: `n` independent `units` (items, prompts), `words` naming what was compared.
+
+    `p` is one-sided, of "the loss is at most the margin"; None where the sample carries no test. `sample` is what it
+    was computed from, for the bootstrap.
+    """
+
+    test: Test
+    found: Interval
+    n: int
+    units: str
+    words: str
+    p: float | None
+    sample: Pairs | Sums
+
+    @property
+    def tested(self) -> bool:
+        """Whether it takes part in the family: enough units, and a bound."""
+        return self.n >= self.test.minimum and self.p is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """What the family of looks does to one of them: its adjusted p, the number of looks, and the error rate that is
+    left to it given the others' outcomes (alpha without a family)."""
+
+    p: float | None
+    looks: int
+    alpha: float
+
+
+def settle(look: Look | Condition, correction: Correction | None = None) -> Condition:
+    """The verdict. A worsening is shown at the family's error rate, "not worse" at the look's own (each of the tests
+    that a stage asks for at once keeps its own). A Condition, of what could not be compared, stays what it is."""
+    if isinstance(look, Condition):
+        return look
+    test, found = look.test, look.found
+    fix = correction or Correction(p=look.p, looks=1, alpha=test.alpha)
+    enough = look.n >= test.minimum and found.low is not None and found.high is not None
+    alone = enough and found.low is not None and found.low > test.margin
+    worse = alone and fix.p is not None and fix.p <= test.alpha
     not_worse = enough and found.high is not None and found.high < test.margin
     condition = Condition(
         endpoint=test.endpoint,
@@ -88,36 +140,51 @@ def settle(test: Test, found: Interval, n: int, units: str, words: str) -> Condi
         low=found.low,
         high=found.high,
         margin=test.margin,
-        n=n,
+        n=look.n,
         unit=test.unit,
         shown_not_worse=not_worse,
         shown_worse=worse,
         sentence="",
         method=found.method,
+        p=look.p if enough else None,
+        p_family=fix.p if enough else None,
     )
     margin = amount_of(test.margin, test.unit)
+    over = f" (p = {probability(fix.p)} over {fix.looks} looks)" if fix.looks > 1 and fix.p is not None else ""
     if worse:
-        verdict = f"shown beyond the margin of {margin}" if test.margin else "shown"
+        verdict = (f"shown beyond the margin of {margin}" if test.margin else "shown") + over
     elif not_worse:
         verdict = f"shown to be less than {margin}"
+    elif alone:
+        verdict = f"beyond {margin} by itself, not after the correction{over}: {_takes(look, fix)}"
     else:
-        verdict = f"not shown to be beyond or within {margin}: {_takes(test, found, n, units)}"
-    text = f"{words}: {bounded(condition)} (n = {n:,} {units}); {verdict}"
+        verdict = f"not shown to be beyond or within {margin}: {_takes(look, fix)}"
+    text = f"{look.words}: {bounded(condition)} (n = {look.n:,} {look.units}); {verdict}"
     return replace(condition, sentence=text)
 
 
-def _takes(test: Test, found: Interval, n: int, units: str) -> str:
-    """What it would take: the least number of units, or the number after which 4 samples in 5 settle it."""
+def probability(p: float) -> str:
+    """A p value as text."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p > 1e-99 else "0"
+
+
+def _takes(look: Look, fix: Correction) -> str:
+    """What it would take: the least number of units, or the number after which 4 samples in 5 settle it, and what a
+    sample of this size can show."""
+    test, found, n, units = look.test, look.found, look.n, look.units
     if n < test.minimum:
         return f"at least {test.minimum:,} {units} are needed"
     if found.value is None or found.deviation is None or not found.clusters:
         return f"more independent {units} are needed"
     gap = abs(test.margin - found.value)
-    needed = items_for_margin(gap, found.deviation, alpha=test.alpha) if gap > 1e-12 else None
+    alpha = fix.alpha if found.value > test.margin else test.alpha
+    needed = items_for_margin(gap, found.deviation, alpha=alpha) if gap > 1e-12 else None
     total = None if needed is None else math.ceil(needed * n / found.clusters)
+    shown = test.margin + detectable_excess(found.clusters, found.deviation, alpha=fix.alpha)
+    power = f"; with {n:,}, {amount_of(round(shown, 3), test.unit)} would be shown in 4 cases of 5"
     if total is None or total > MOST_ITEMS:
-        return f"it lies at the margin, where more {units} hardly help"
-    return f"about {max(total, n + 1):,} {units} would settle it if it is as large as it looks"
+        return f"it lies at the margin, where more {units} hardly help{power}"
+    return f"about {max(total, n + 1):,} {units} would settle it if it is as large as it looks{power}"
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -132,7 +199,7 @@ class Side:
     column: int
 
 
-def knowledge(test: Test, before: Side, after: Side) -> tuple[Condition, PairedLoss | None]:
+def knowledge(test: Test, before: Side, after: Side) -> Look | Condition:
     """Loss of knowledge on the questions that both sides have, each judged the same way on both."""
     a, b = pair(before.panel.keys, after.panel.keys)
     same = before.panel.by_choice[a] == after.panel.by_choice[b]
@@ -140,7 +207,7 @@ def knowledge(test: Test, before: Side, after: Side) -> tuple[Condition, PairedL
     y = after.panel.knowledge[b, after.column]
     keep = ~np.isnan(x) & ~np.isnan(y)
     if not keep.any():
-        return absent(test, "knowledge: no item has a choice, or a parseable free answer, at both"), None
+        return absent(test, "knowledge: no item has a choice, or a parseable free answer, at both")
     by_choice = before.panel.by_choice[a][keep]
     measure = "choice accuracy" if by_choice.all() else "accuracy among parseable free answers"
     if by_choice.any() and not by_choice.all():
@@ -148,27 +215,35 @@ def knowledge(test: Test, before: Side, after: Side) -> tuple[Condition, PairedL
     return _paired(test, x[keep], y[keep], before.panel, a[keep], f"loss of knowledge ({measure})")
 
 
-def parseable(test: Test, before: Side, after: Side) -> tuple[Condition, PairedLoss | None]:
+def parseable(test: Test, before: Side, after: Side) -> Look | Condition:
     """Loss of parseable free answers among the questions asked of both sides."""
     a, b = pair(before.panel.keys, after.panel.keys)
     x, y = before.panel.parseable[a, before.column], after.panel.parseable[b, after.column]
     keep = ~np.isnan(x) & ~np.isnan(y)
     if not keep.any():
-        return absent(test, "format: no item has a free answer with an outcome at both"), None
+        return absent(test, "format: no item has a free answer with an outcome at both")
     return _paired(test, x[keep], y[keep], before.panel, a[keep], "loss of parseable answers")
 
 
-def _paired(test: Test, x: Floats, y: Floats, panel: Panel, rows: Codes, words: str) -> tuple[Condition, PairedLoss]:
-    found = paired_loss(x, y, panel.clusters[rows], level=test.level)
+def _paired(test: Test, x: Floats, y: Floats, panel: Panel, rows: Codes, words: str) -> Look:
+    clusters = panel.clusters[rows]
+    found = paired_loss(x, y, clusters, level=test.level)
     n = len(np.unique(panel.items[rows]))
     answers = "" if len(x) == n else f", {len(x):,} answers"
     words = f"{words} from {100 * x.mean():.1f}% to {100 * y.mean():.1f}%"
     changes = f"{found.lost:,} lost, {found.gained:,} gained{answers}"
-    condition = settle(test, found.interval, n, "items", f"{words} ({changes})")
-    return condition, found
+    return Look(
+        test=test,
+        found=found.interval,
+        n=n,
+        units="items",
+        words=f"{words} ({changes})",
+        p=found.p_beyond(test.margin),
+        sample=Pairs(difference=x - y, clusters=clusters, effect=found.effect),
+    )
 
 
-def nats(test: Test, before: tuple[TextPanel, int], after: tuple[TextPanel, int]) -> Condition:
+def nats(test: Test, before: tuple[TextPanel, int], after: tuple[TextPanel, int]) -> Look | Condition:
     """Increase of the mean token negative log-likelihood of own completions under the start model, by prompt."""
     a, b = pair(before[0].keys, after[0].keys)
     first = [before[0].values[name][a, before[1]] for name in ("nll", "tokens")]
@@ -184,10 +259,18 @@ def nats(test: Test, before: tuple[TextPanel, int], after: tuple[TextPanel, int]
         "rise of the completions' mean token surprise under the start model "
         f"from {x[0].sum() / x[1].sum():.2f} to {y[0].sum() / y[1].sum():.2f}"
     )
-    return settle(test, found, int(keep.sum()), "prompts", words)
+    return Look(
+        test=test,
+        found=found,
+        n=int(keep.sum()),
+        units="prompts",
+        words=words,
+        p=p_beyond(found, test.margin),
+        sample=Sums(before=(x[0], x[1]), after=(y[0], y[1])),
+    )
 
 
-def junk(test: Test, before: tuple[TextPanel, int], after: tuple[TextPanel, int]) -> Condition:
+def junk(test: Test, before: tuple[TextPanel, int], after: tuple[TextPanel, int]) -> Look | Condition:
     """Increase of the share of empty, near-constant and repetitive completions, by prompt."""
     a, b = pair(before[0].keys, after[0].keys)
     x, y = before[0].values["junk"][a, before[1]], after[0].values["junk"][b, after[1]]
@@ -197,7 +280,15 @@ def junk(test: Test, before: tuple[TextPanel, int], after: tuple[TextPanel, int]
     x, y = x[keep], y[keep]
     found = paired_loss(1 - x, 1 - y, level=test.level)
     words = f"rise of junk completions from {100 * x.mean():.1f}% to {100 * y.mean():.1f}%"
-    return settle(test, found.interval, int(keep.sum()), "prompts", words)
+    return Look(
+        test=test,
+        found=found.interval,
+        n=int(keep.sum()),
+        units="prompts",
+        words=words,
+        p=found.p_beyond(test.margin),
+        sample=Pairs(difference=y - x, clusters=np.arange(len(x)), effect=found.effect),
+    )
 
 
 def confidently_wrong(test: Test, before: Side, after: Side, tau: float) -> Condition:
@@ -231,58 +322,15 @@ def confidently_wrong(test: Test, before: Side, after: Side, tau: float) -> Cond
         f"fall in confidence of the items that went from right to wrong, from {first[newly].mean():.2f} "
         f"to {second[newly].mean():.2f}"
     )
-    condition = settle(test, found, n, "items", words)
+    look = Look(
+        test=test,
+        found=found,
+        n=n,
+        units="items",
+        words=words,
+        p=p_beyond(found, test.margin),
+        sample=Pairs(difference=first[newly] - second[newly], clusters=panel.clusters[newly], effect=1.0),
+    )
+    condition = settle(look)
     said = "; they are confidently wrong" if condition.shown_not_worse else ""
     return replace(condition, sentence=f"{condition.sentence}{said}; {of_all}")
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Chance
-
-
-def codes_at(answers: Answers, panel: Panel, column: int) -> tuple[AnswerCodes, Codes] | None:
-    """Right answers and choices of the questions judged at one generation, and their rows in the panel.
-
-    None where no question's right answer is stored.
-    """
-    at = np.flatnonzero(~np.isnan(panel.knowledge[:, column]) & (panel.rows[:, column] >= 0))
-    rows = panel.rows[at, column]
-    codes = answer_codes(
-        answers.options[rows],
-        [int(g) if g == g else None for g in answers.gold[rows]],
-        [int(c) if c == c else None for c in answers.choice[rows]],
-        answers.accepted[rows],
-        answers.template[rows],
-    )
-    known = codes.gold != NO_ANSWER
-    if not known.any():
-        return None
-    kept = AnswerCodes(
-        gold=codes.gold[known],
-        choice=codes.choice[known],
-        strata=None if codes.strata is None else codes.strata[known],
-        positional=codes.positional,
-    )
-    return kept, at[known]
-
-
-def chance_level(codes: AnswerCodes) -> float:
-    """The larger of the majority baseline and, where choices are stored, the expectation that matches the margins."""
-    if np.all(codes.choice == NO_ANSWER):
-        return majority_baseline(codes.gold, codes.strata) or 0.0
-    return agreement(codes.gold, codes.choice, strata=codes.strata).chance or 0.0
-
-
-def near_chance(answers: Answers, panel: Panel, column: int, test: Test) -> tuple[bool, Interval, float] | None:
-    """Whether knowledge at a generation is equivalent to chance (both one-sided bounds within the margin of it)."""
-    found = codes_at(answers, panel, column)
-    if found is None:
-        return None
-    codes, at = found
-    chance = chance_level(codes)
-    accuracy = share(panel.knowledge[at, column], panel.clusters[at], level=test.level)
-    enough = len(np.unique(panel.items[at])) >= test.minimum
-    low, high = accuracy.low, accuracy.high
-    if not enough or low is None or high is None:
-        return False, accuracy, chance
-    return low > chance - test.margin and high < chance + test.margin, accuracy, chance

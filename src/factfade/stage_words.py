@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from factfade.stage_conditions import amount_of, bounded
-from factfade.stage_panel import Panel, Panels
 from factfade.verdicts import Condition, Onset, StageCall, StageReport
 
 if TYPE_CHECKING:
@@ -23,6 +22,11 @@ LOST = {
     "format": "of answers are no longer parseable",
     "fluency_nats": "per token more surprise under the start model",
     "fluency_junk": "more junk completions",
+}
+
+WITHHELD = {
+    "prompts_changed": "the prompts differ from those of generation 0",
+    "template_changed": "the chat template differs from that of generation 0",
 }
 
 MORE = {
@@ -93,6 +97,22 @@ def _chance_words(equivalent: bool, accuracy: Interval, chance: float) -> str:
     return f"; accuracy {value:.1f}% [{low:.1f}, {high:.1f}] is {said} ({100 * chance:.1f}%)"
 
 
+def withheld(format: str, generation: int, flags: Sequence[str]) -> str:
+    """The sentence of a call that an artefact forbids."""
+    why = "; ".join(WITHHELD[flag] for flag in flags)
+    return f"Undetermined at generation {generation}, {format}: {why}, so nothing can be compared."
+
+
+def overall(generation: int, stage: str, formats: Mapping[str, Sequence[str]]) -> str:
+    """The calls of one generation over its formats, in one sentence."""
+    count = sum(len(names) for names in formats.values())
+    parts = [f"{name} in {len(names)} of {count} ({', '.join(names)})" for name, names in formats.items()]
+    if len(formats) == 1:
+        each = "its one format" if count == 1 else f"each of {count} formats"
+        parts = [f"{stage} in {each}"]
+    return f"generation {generation}: {NAMES[stage]}: {'; '.join(parts)}"
+
+
 def without_control(stage: str, arms: Sequence[str]) -> str:
     """What is said of a lineage without a control: it is one, or plain forgetting is not excluded."""
     if arms:
@@ -138,7 +158,7 @@ def lineage(report: StageReport, name: str, seed: int) -> str:
     onsets = [o for o in report.onsets if (o.lineage, o.seed) == (name, seed)]
     parts = [text for stage in ("B", "C") if (text := _onset_part(stage, onsets, calls))]
     if parts:
-        return head + " ".join(parts)
+        return head + " ".join([parts[0], *(part[:1].upper() + part[1:] for part in parts[1:])])
     return head + _without_onset(calls)
 
 
@@ -208,85 +228,3 @@ def _without_onset(calls: Sequence[StageCall]) -> str:
         text += f" and {len(rest)} undetermined ({_listed([c.format for c in rest])}){largest}"
         return f"{text}.{once} {rest[0].sentence}"
     return f"{text}{largest}.{once}"
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Notes
-
-
-def general_notes(panels: Panels, alpha: float) -> list[str]:
-    """What holds for the whole report: how to read the brackets, and what these runs cannot say."""
-    notes = [
-        f"Brackets hold the two one-sided {100 * (1 - alpha):g}% bounds of a loss (a {100 * (1 - 2 * alpha):g}% "
-        "interval); a loss is positive when it is worse than at generation 0; calls are not corrected over "
-        "generations and formats."
-    ]
-    seeds: dict[str, set[int]] = {}
-    for name, seed, _ in panels.formats:
-        seeds.setdefault(name, set()).add(seed)
-    one = sorted(name for name, found in seeds.items() if len(found) == 1)
-    if one:
-        notes.append(
-            f"One run each of {', '.join(one)}: the calls speak of these checkpoints. Whether the recipe makes models "
-            "fall, and at which generation, needs several seeds: the unit there is the training run, not the item."
-        )
-    if any(len(found) > 1 for found in seeds.values()):
-        notes.append(
-            "Calls are made per run. How often a recipe leads to them is a question over runs: the run is the unit."
-        )
-    if panels.missing_columns:
-        notes.append(f"The evidence has no column {' and no '.join(panels.missing_columns)}.")
-    if panels.unknown_outcomes:
-        notes.append(f"{panels.unknown_outcomes:,} outcomes are none of the schema's and are left out.")
-    return notes
-
-
-def _place(panel: Panel) -> str:
-    return f"{panel.lineage} (seed {panel.seed}), {panel.format}"
-
-
-def no_start(panel: Panel) -> str:
-    return f"{_place(panel)}: no generation 0, so nothing can be called."
-
-
-def not_asked(panel: Panel, count: int, rows: int) -> str:
-    return f"{_place(panel)}: {count:,} of {rows:,} questions are not asked (outside every n)."
-
-
-def items_missing(panel: Panel, count: int) -> str:
-    return f"{_place(panel)}: up to {count:,} questions are missing in one generation and are left out of its pairs."
-
-
-def junk_at_start(panel: Panel, share: float, n: int) -> str:
-    return (
-        f"{panel.lineage} (seed {panel.seed}): {100 * share:.1f}% of the start model's own completions (n = {n}) are "
-        "junk already: check padding, template and decoding before reading any stage."
-    )
-
-
-def position_bias(panel: Panel, position: int, chosen: float, right: float) -> str:
-    return (
-        f"{_place(panel)}: the start model picks option {position + 1} in {100 * chosen:.1f}% of its choices, where it "
-        f"is right in {100 * right:.1f}%: part of its accuracy is position, not knowledge."
-    )
-
-
-def little_known(panel: Panel, share: float, chance: float, n: int) -> str:
-    return (
-        f"{_place(panel)}: the start model is right in {100 * share:.1f}% (n = {n:,}), chance is {100 * chance:.1f}%: "
-        "there is little knowledge to lose, and stage A says little."
-    )
-
-
-def lines(report: StageReport) -> list[str]:
-    """The whole report as lines of text: per lineage and seed its sentence, then every call with its reason."""
-    out: list[str] = []
-    for name, seed in sorted({(call.lineage, call.seed) for call in report.calls}):
-        out += ["", f"{name}, seed {seed}", f"  {lineage(report, name, seed)}"]
-        own = [one for one in report.calls if (one.lineage, one.seed) == (name, seed)]
-        for one in sorted(own, key=lambda c: (c.format, c.generation)):
-            out.append(f"  generation {one.generation}  {one.format:<24} {one.stage:<12} {one.sentence}")
-            if one.attribution_sentence:
-                out.append(f"      {one.attribution_sentence}")
-    out += ["", *(f"note: {note}" for note in report.notes), f"rule {report.rule_sha256[:12]}"]
-    return out[1:] if out and not out[0] else out

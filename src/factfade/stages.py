@@ -12,103 +12,28 @@ is paired by item with generation 0 of the same lineage. `docs/stages.md` argues
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from factfade import stage_conditions as conditions
+from factfade import stage_notes
 from factfade import stage_words as words
-from factfade.errors import ConfigError, DataError
-from factfade.records import canonical_json, sha256_text
-from factfade.stage_conditions import Side, Test
+from factfade.records import PROBES
+from factfade.stage_calls import Setting, calls_of
 from factfade.stage_guards import guards
-from factfade.stage_panel import Panel, Panels, build_panels, text_side
-from factfade.verdicts import Condition, Onset, Stage, StageCall, StageReport
+from factfade.stage_json import from_json, to_json
+from factfade.stage_panel import Panel, Panels, Run, build_panels
+from factfade.stage_rule import ENDPOINTS, FLUENCY_MINIMUM, VERSION, Rule, decide
+from factfade.verdicts import Onset, Overall, Stage, StageCall, StageReport
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from factfade.config import StagesSection
-
-# Raised when the same rule would call the same evidence differently: part of the rule's hash.
-VERSION = 1
-# Fewer prompts than this carry no fluency verdict: Student's t needs some, whatever the margins.
-FLUENCY_MINIMUM = 30
-ENDPOINTS = ("knowledge", "format", "fluency_nats", "fluency_junk")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """Margins, error rate and least numbers of the calls. Shares as fractions, `fluency_nats` in nats per token.
-
-    `alpha` is one-sided; `minimum_n` counts items; `chance_margin` is the equivalence margin of the flag
-    `at_chance`; `confidence`, `minimum_wrong` and `tau` are those of the confidently wrong.
-    """
-
-    knowledge: float = 0.05
-    format: float = 0.10
-    fluency_nats: float = 0.25
-    fluency_junk: float = 0.10
-    alpha: float = 0.05
-    minimum_n: int = 100
-    chance_margin: float = 0.10
-    confidence: float = 0.05
-    minimum_wrong: int = 20
-    tau: float = 0.8
-
-    def __post_init__(self) -> None:
-        if not 0 < self.alpha < 0.5:
-            raise ConfigError(f"alpha is one-sided and lies between 0 and 0.5, not {self.alpha}", field="stages.alpha")
-
-    @classmethod
-    def from_section(cls, section: StagesSection) -> Rule:
-        """The rule of an experiment file's [stages]."""
-        return cls(**section.model_dump())
-
-    @property
-    def level(self) -> float:
-        """Two-sided level of the intervals whose ends are the one-sided bounds."""
-        return 1.0 - 2.0 * self.alpha
-
-    def resolved(self) -> dict[str, Any]:
-        """Plain data of the rule, with the version of the code that applies it: what is hashed."""
-        return {**asdict(self), "version": VERSION, "fluency_minimum": FLUENCY_MINIMUM}
-
-    @property
-    def sha256(self) -> str:
-        return sha256_text(canonical_json(self.resolved()))
-
-    def test(self, endpoint: str) -> Test:
-        """The test of one endpoint."""
-        if endpoint in ("fluency_nats", "fluency_junk"):
-            unit = "nats" if endpoint == "fluency_nats" else "share"
-            return Test(
-                endpoint=endpoint, margin=getattr(self, endpoint), level=self.level, minimum=FLUENCY_MINIMUM, unit=unit
-            )
-        if endpoint == "confidently_wrong":
-            return Test(
-                endpoint=endpoint,
-                margin=self.confidence,
-                level=self.level,
-                minimum=self.minimum_wrong,
-                unit="probability",
-            )
-        margin = self.chance_margin if endpoint == "chance" else getattr(self, endpoint)
-        return Test(endpoint=endpoint, margin=margin, level=self.level, minimum=self.minimum_n)
-
-
-def decide(found: Mapping[str, Condition]) -> Stage:
-    """The table of stages. `found` holds the four conditions by endpoint name."""
-    knowledge, others = found["knowledge"], [found[e] for e in ENDPOINTS[1:]]
-    if any(c.shown_worse for c in others):
-        return "C"
-    if all(c.shown_not_worse for c in others):
-        if knowledge.shown_worse:
-            return "B"
-        if knowledge.shown_not_worse:
-            return "A"
-    return "undetermined"
+__all__ = [
+    "ENDPOINTS", "FLUENCY_MINIMUM", "VERSION", "Rule", "call_panels", "call_stages", "decide", "find_onsets",
+    "from_json", "over_formats", "sentence_for_lineage", "to_json",
+]  # fmt: skip
+# Resamples of a call's probabilities: their standard error is at most .016.
+DRAWS = 1000
 
 
 def call_stages(
@@ -118,37 +43,64 @@ def call_stages(
     rule: Rule,
     *,
     controls: Mapping[str, str | None],
+    draws: int = DRAWS,
+    marks: Mapping[str, Sequence[str]] | None = None,
+    declared_sha256: str | None = None,
 ) -> StageReport:
     """Every call of every lineage, seed, generation after 0 and format, with onsets and sentences.
 
     `evidence`, `fluency` and `own` are tables of docs/evidence.md; `own` holds, in the completions' columns, what
     each evaluated generation wrote for the fixed prompts. `controls` names each lineage's own control (None or
-    absent: it has none). Raises DataError for repeated keys; everything else that is missing makes a call
-    undetermined and says so.
+    absent: it has none). `marks` are artefacts known from a lineage's record, such as right padding.
+    `declared_sha256` is the hash of the rule that was stored before the data; another `rule` marks the report.
+    Raises DataError for repeated keys; everything else that is missing makes a call undetermined and says so.
     """
     panels = build_panels(evidence, fluency, own)
-    calls: list[StageCall] = []
+    return call_panels(panels, rule, controls=controls, draws=draws, marks=marks, declared_sha256=declared_sha256)
+
+
+def call_panels(
+    panels: Panels,
+    rule: Rule,
+    *,
+    controls: Mapping[str, str | None],
+    draws: int = DRAWS,
+    marks: Mapping[str, Sequence[str]] | None = None,
+    declared_sha256: str | None = None,
+) -> StageReport:
+    """`call_stages` on tables that are aligned already."""
+    setting = Setting(panels=panels, rule=rule, controls=controls, draws=draws)
+    runs: dict[Run, dict[str, Panel]] = {}
     notes: list[str] = []
-    for place in sorted(panels.formats):
-        panel = panels.formats[place]
-        if 0 not in panel.generations:
-            notes.append(words.no_start(panel))
+    for (lineage, seed, name), panel in sorted(panels.formats.items()):
+        if name in PROBES:
             continue
-        flags, said = guards(panels, panel, knowledge=rule.knowledge, junk=rule.fluency_junk)
-        notes += said
-        for column, generation in enumerate(panel.generations):
-            if generation > 0:
-                calls.append(_call(panels, panel, column, rule, controls, flags))
-    onsets = find_onsets(calls)
+        if 0 in panel.generations:
+            runs.setdefault((lineage, seed), {})[name] = panel
+        else:
+            notes.append(stage_notes.no_start(panel))
+    calls: list[StageCall] = []
+    said: list[str] = []
+    for run, own in runs.items():
+        control = setting.control_of(run[0])
+        guarded = {
+            name: guards(panels, panel, rule, control=control, marks=(marks or {}).get(run[0], ()))
+            for name, panel in own.items()
+        }
+        said += [note for one in guarded.values() for note in one.notes]
+        calls += calls_of(setting, run, own, guarded)
     report = StageReport(
         calls=tuple(calls),
-        onsets=onsets,
+        onsets=find_onsets(calls),
         rule=rule.resolved(),
         rule_sha256=rule.sha256,
-        notes=(*words.general_notes(panels, rule.alpha), *dict.fromkeys(notes)),
+        notes=(*stage_notes.general_notes(panels, rule, declared_sha256), *dict.fromkeys(notes)),
+        guards=tuple(dict.fromkeys(said)),
+        overall=over_formats(calls),
+        declared_sha256=declared_sha256,
     )
-    runs = sorted({(c.lineage, c.seed) for c in calls})
-    sentences = {f"{lineage}/seed-{seed}": words.lineage(report, lineage, seed) for lineage, seed in runs}
+    found = sorted({(c.lineage, c.seed) for c in calls})
+    sentences = {f"{lineage}/seed-{seed}": words.lineage(report, lineage, seed) for lineage, seed in found}
     return replace(report, sentences=sentences)
 
 
@@ -185,152 +137,29 @@ def find_onsets(calls: Iterable[StageCall]) -> tuple[Onset, ...]:
     return tuple(onsets)
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# One call
-
-
-def _call(
-    panels: Panels, panel: Panel, column: int, rule: Rule, controls: Mapping[str, str | None], flags: Sequence[str]
-) -> StageCall:
-    generation = panel.generations[column]
-    start = panel.generations.index(0)
-    before, after = Side(panel=panel, column=start), Side(panel=panel, column=column)
-    found = {
-        "knowledge": conditions.knowledge(rule.test("knowledge"), before, after)[0],
-        "format": conditions.parseable(rule.test("format"), before, after)[0],
-        **_fluency(panels, (panel.lineage, panel.seed), 0, (panel.lineage, panel.seed), generation, rule),
-    }
-    stage = decide(found)
-    extra = list(flags)
-    missing = int(np.sum((panel.rows[:, start] >= 0) != (panel.rows[:, column] >= 0)))
-    if missing:
-        extra.append("items_missing")
-    sure = conditions.confidently_wrong(rule.test("confidently_wrong"), before, after, rule.tau)
-    if sure.shown_not_worse:
-        extra.append("confidently_wrong")
-    chance = None
-    if stage == "C":
-        chance = conditions.near_chance(panels.answers, panel, column, rule.test("chance"))
-    control = _control(panel.lineage, controls)
-    attribution, attributed = _attribution(panels, panel, column, found, stage, rule, control, controls)
-    return StageCall(
-        lineage=panel.lineage,
-        seed=panel.seed,
-        generation=generation,
-        format=panel.format,
-        stage=stage,
-        conditions=(*found.values(), sure),
-        sentence=words.call(panel.format, generation, stage, found, chance, missing),
-        at_chance=chance is not None and chance[0],
-        flags=tuple(extra),
-        attribution=attribution,
-        attribution_sentence=attributed,
-    )
-
-
-def _fluency(
-    panels: Panels,
-    first: tuple[str, int],
-    first_generation: int,
-    second: tuple[str, int],
-    second_generation: int,
-    rule: Rule,
-    endpoints: Sequence[str] = ("fluency_nats", "fluency_junk"),
-    margin: float | None = None,
-) -> dict[str, Condition]:
-    """The fluency conditions between two (run, generation); absent ones say what is not stored."""
-    found: dict[str, Condition] = {}
-    for endpoint in endpoints:
-        test = _with_margin(rule.test(endpoint), margin)
-        table = panels.nats if endpoint == "fluency_nats" else panels.junk
-        before = text_side(table, first, first_generation)
-        after = text_side(table, second, second_generation)
-        if before is None or after is None:
-            what = "completions scored under the start model" if endpoint == "fluency_nats" else "completions"
-            where = first_generation if before is None else second_generation
-            found[endpoint] = conditions.absent(test, f"fluency: no {what} of generation {where} are stored")
-        else:
-            compare = conditions.nats if endpoint == "fluency_nats" else conditions.junk
-            found[endpoint] = compare(test, before, after)
-    return found
-
-
-def _with_margin(test: Test, margin: float | None) -> Test:
-    return test if margin is None else replace(test, margin=margin)
-
-
-def _control(lineage: str, controls: Mapping[str, str | None]) -> str | None:
-    name = controls.get(lineage)
-    return None if name == lineage else name
-
-
-def _attribution(
-    panels: Panels,
-    panel: Panel,
-    column: int,
-    found: Mapping[str, Condition],
-    stage: Stage,
-    rule: Rule,
-    control: str | None,
-    controls: Mapping[str, str | None],
-) -> tuple[Condition | None, str]:
-    """The lineage minus its own control at the same generation and seed, on the endpoint that made the call.
-
-    C: the broken endpoint whose lower bound is the most margins large. Otherwise knowledge. Due to the recursion
-    when the lower bound of the difference is above 0.
-    """
-    generation = panel.generations[column]
-    if control is None:
-        mine = [arm for arm, other in sorted(controls.items()) if other == panel.lineage and arm != panel.lineage]
-        return None, words.without_control(stage, mine)
-    other = panels.formats.get((control, panel.seed, panel.format))
-    if other is None or generation not in other.generations:
-        return None, words.control_absent(control, panel.seed, generation)
-    broken = [c for c in found.values() if c.endpoint != "knowledge" and c.shown_worse and c.low is not None]
-    endpoint = max(broken, key=lambda c: (c.low or 0.0) / c.margin).endpoint if stage == "C" else "knowledge"
-    sides = Side(panel=other, column=other.generations.index(generation)), Side(panel=panel, column=column)
-    test = _with_margin(rule.test(endpoint), 0.0)
-    if endpoint == "knowledge":
-        condition = conditions.knowledge(test, *sides)[0]
-    elif endpoint == "format":
-        condition = conditions.parseable(test, *sides)[0]
-    else:
-        runs = (control, panel.seed), (panel.lineage, panel.seed)
-        condition = _fluency(panels, runs[0], generation, runs[1], generation, rule, (endpoint,), 0.0)[endpoint]
-    return condition, words.attribution(condition, stage, control, rule.test(endpoint).margin)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# JSON
-
-
-def to_json(report: StageReport) -> dict[str, Any]:
-    """Plain data of a report, for stages.json: lists, dicts, numbers and text."""
-    data = asdict(report)
-    for key in ("calls", "onsets", "notes"):
-        data[key] = list(data[key])
-    for call in data["calls"]:
-        call["conditions"], call["flags"] = list(call["conditions"]), list(call["flags"])
-    data["rule"], data["sentences"] = dict(report.rule), dict(report.sentences)
-    return data
-
-
-def from_json(data: Mapping[str, Any]) -> StageReport:
-    """The report that `to_json` made plain. Raises DataError when it is none."""
-    try:
-        calls: list[StageCall] = []
-        for raw in data["calls"]:
-            made = tuple(Condition(**c) for c in raw["conditions"])
-            against = None if raw["attribution"] is None else Condition(**raw["attribution"])
-            values: dict[str, Any] = {**raw, "conditions": made, "attribution": against, "flags": tuple(raw["flags"])}
-            calls.append(StageCall(**values))
-        return StageReport(
-            calls=tuple(calls),
-            onsets=tuple(Onset(**o) for o in data["onsets"]),
-            rule=dict(data["rule"]),
-            rule_sha256=str(data["rule_sha256"]),
-            sentences=dict(data.get("sentences", {})),
-            notes=tuple(data.get("notes", ())),
+def over_formats(calls: Iterable[StageCall]) -> tuple[Overall, ...]:
+    """The summary over formats of every lineage, seed and generation."""
+    places: dict[tuple[str, int, int], dict[Stage, list[str]]] = {}
+    for call in calls:
+        places.setdefault((call.lineage, call.seed, call.generation), {}).setdefault(call.stage, []).append(call.format)
+    found: list[Overall] = []
+    for (lineage, seed, generation), formats in sorted(places.items()):
+        stage: Stage = "undetermined"
+        if "C" in formats:
+            stage = "C"
+        elif "B" in formats:
+            stage = "B"
+        elif set(formats) == {"A"}:
+            stage = "A"
+        ordered = {name: tuple(sorted(formats[name])) for name in ("C", "B", "A", "undetermined") if name in formats}
+        found.append(
+            Overall(
+                lineage=lineage,
+                seed=seed,
+                generation=generation,
+                stage=stage,
+                formats=ordered,
+                sentence=words.overall(generation, stage, ordered),
+            )
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"this is no report of stages: {error}", hint="run `factfade stages` again") from error
+    return tuple(found)

@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from factfade import durable, reading, registry, stages, store, versions
+from factfade import durable, judging, registry, stages, store, versions
 from factfade.assembly import assemble
 from factfade.config import Experiment
 from factfade.errors import OutOfSpace, RunFailed
@@ -68,19 +68,11 @@ def run(
     return Outcome(path=root, stages=report, failures=tuple(failures))
 
 
-def call(root: Path, rule: stages.Rule | None = None) -> StageReport:
-    """The stage calls of everything that is stored below `root`; written to stages.json when made by the run's rule."""
+def call(root: Path) -> StageReport:
+    """The stage calls of everything that is stored below `root` by its own rule, written to stages.json."""
     folder = store.open_experiment(root)
-    experiment = Experiment.model_validate(folder.settings())
-    own_rule = stages.Rule.from_section(experiment.stages)
-    report = stages.call_stages(
-        reading.load_evidence(folder),
-        reading.load_fluency(folder),
-        reading.load_own(folder),
-        rule or own_rule,
-        controls={name: experiment.control_of(name) for name in experiment.arms},
-    )
-    if rule is None or rule.sha256 == own_rule.sha256:
+    report = judging.experiment_case(folder).stages()
+    if folder.only is None:
         durable.write_json(folder.path(STAGES_FILE), stages.to_json(report))
     return report
 

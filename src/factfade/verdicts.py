@@ -44,8 +44,9 @@ Stage = Literal["A", "B", "C", "undetermined"]
 class Condition:
     """One comparison with generation 0: the loss (positive = worse), its two one-sided bounds, its margin.
 
-    `shown_not_worse` = upper bound below the margin; `shown_worse` = lower bound above the margin.
-    `sentence` says it in words.
+    `shown_not_worse` = upper bound below the margin; `shown_worse` = lower bound above the margin, also after the
+    correction for all looks of the family. `p` is one-sided, of "the loss is at most the margin"; `p_family` is p
+    adjusted (Holm 1979). `sentence` says it in words.
     """
 
     endpoint: str
@@ -59,11 +60,16 @@ class Condition:
     shown_worse: bool
     sentence: str
     method: str = ""
+    p: float | None = None
+    p_family: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageCall:
-    """The call for one lineage, seed, generation and format, with every condition and the sentence that says why."""
+    """The call for one lineage, seed, generation and format, with every condition and the sentence that says why.
+
+    `probabilities` are those of each stage over resamples of the items and prompts: how firm the call is in this run.
+    """
 
     lineage: str
     seed: int
@@ -76,6 +82,20 @@ class StageCall:
     flags: tuple[str, ...] = ()
     attribution: Condition | None = None
     attribution_sentence: str = ""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overall:
+    """The calls of one lineage, seed and generation over its formats: C where one is C, else B where one is B, A where
+    all are A, undetermined otherwise. `formats` lists the formats by stage."""
+
+    lineage: str
+    seed: int
+    generation: int
+    stage: Stage
+    formats: Mapping[str, Sequence[str]]
+    sentence: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +112,11 @@ class Onset:
 
 @dataclass(frozen=True, kw_only=True)
 class StageReport:
-    """All calls and onsets of an experiment, with the rule (and its hash) they were made by."""
+    """All calls and onsets of an experiment, with the rule (and its hash) they were made by.
+
+    `declared_sha256` is the hash of the rule that was stored before generation 1; None where none was. `guards` are
+    the notes on artefacts, to be read before any stage.
+    """
 
     calls: tuple[StageCall, ...]
     onsets: tuple[Onset, ...]
@@ -100,6 +124,9 @@ class StageReport:
     rule_sha256: str
     sentences: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    guards: Sequence[str] = ()
+    overall: tuple[Overall, ...] = ()
+    declared_sha256: str | None = None
 
 
 Estimand = Literal["checkpoints", "recipe"]

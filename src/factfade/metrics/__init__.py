@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from factfade import registry
 from factfade.protocols import Metric
@@ -41,3 +42,34 @@ def frame(rows: Iterable[ScoreRow]) -> pd.DataFrame:
     lines = [[getattr(r, c) for c in place] + [getattr(r.score, c) for c in rest] for r in rows]
     table = pd.DataFrame(lines, columns=columns)
     return table.astype(dict.fromkeys(("value", "low", "high"), "float64"))
+
+
+def records(rows: Iterable[ScoreRow]) -> list[dict[str, Any]]:
+    """The scores as plain data: the place, and every field of the score."""
+    return [
+        {
+            "lineage": row.lineage,
+            "seed": row.seed,
+            "generation": row.generation,
+            "format": row.format,
+            "domain": row.domain,
+            **asdict(row.score),
+        }
+        for row in rows
+    ]
+
+
+def lines(rows: Iterable[ScoreRow]) -> list[str]:
+    """One line per score: its place, its value with interval and n, or the reason why there is none."""
+    found: list[str] = []
+    for row in rows:
+        score = row.score
+        parts = [row.lineage, f"seed {row.seed}", f"generation {row.generation}", row.format, row.domain]
+        place = ", ".join(part for part in parts if part)
+        if score.value is None:
+            text = f"- ({score.reason})"
+        else:
+            ends = "" if score.low is None or score.high is None else f" [{score.low:.4g}, {score.high:.4g}]"
+            text = f"{score.value:.4g}{ends} (n = {score.n:,}{'; ' + score.method if score.method else ''})"
+        found.append(f"{place:<60} {score.name:<28} {text}")
+    return found

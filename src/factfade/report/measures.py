@@ -18,7 +18,7 @@ from factfade.columns import Codes, Floats, as_float, as_text
 from factfade.records import OUTCOMES
 from factfade.report import estimates
 from factfade.report.data import Curve, DomainScore, Measure, OutcomeRow, Point
-from factfade.stage_conditions import chance_level, codes_at
+from factfade.stage_chance import chance_level, codes_at
 from factfade.stage_panel import Panel, Panels, TextPanel
 from factfade.verdicts import Score
 

@@ -25,6 +25,8 @@ from factfade.text import safe_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from factfade.verdicts import StageReport
+
 REPORT = "report.html"
 FIGURES = (
     strokes.arm_class,
@@ -54,12 +56,12 @@ def build(root: str | Path, data: PageData | None = None) -> Path:
     return path
 
 
-def collect(root: str | Path) -> PageData:
-    """Everything the page says, read from the folder alone."""
+def collect(root: str | Path, stages: StageReport | None = None) -> PageData:
+    """Everything the page says, read from the folder alone. `stages` are its calls where they are made already."""
     from factfade.report.collect import material
     from factfade.report.summary import summarise
 
-    return summarise(material(root))
+    return summarise(material(root, stages))
 
 
 def render(data: PageData) -> str:

@@ -50,6 +50,29 @@ def student_quantile(p: float, df: float) -> float:
     return float(stdtrit(df, p))
 
 
+def student_tail(statistic: float, df: float | None) -> float:
+    """P(T > statistic) of Student's t with `df` degrees of freedom; of the normal distribution where `df` is None."""
+    if df is None:
+        return 0.5 * math.erfc(statistic / math.sqrt(2.0))
+    from scipy.special import stdtr
+
+    return float(stdtr(df, -statistic))
+
+
+def p_beyond(found: Interval, margin: float) -> float | None:
+    """One-sided p of "the value is at most `margin`" for a t interval (`linearised` and what is made by it).
+
+    None without a spread (fewer than two clusters); where nothing varies 0 or 1.
+    """
+    if found.value is None or found.deviation is None or found.clusters < 2:
+        return None
+    error = found.deviation / math.sqrt(found.clusters)
+    distance = found.value - margin
+    if error <= 0.0:
+        return 0.0 if distance > 0.0 else 1.0
+    return student_tail(distance / error, found.clusters - 1)
+
+
 def two_sided(level: float) -> float:
     """The probability whose quantile bounds a two-sided interval: .95 gives .975. Raises ValueError outside (0, 1)."""
     if not 0.0 < level < 1.0:

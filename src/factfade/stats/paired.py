@@ -20,6 +20,7 @@ from factfade.stats.intervals import (
     linearised,
     mean,
     score_quantile,
+    student_tail,
     two_sided,
 )
 
@@ -86,15 +87,44 @@ def tango_bounds(lost: float, gained: float, n: float, z: float) -> tuple[float,
     return low, high
 
 
+def tango_statistics(lost: Floats, gained: Floats, n: Floats, loss: float) -> Floats:
+    """The score statistics of many tables at once: arrays of (effective) counts, n > 0, in -1 < loss < 1."""
+    b = -lost - gained + (2 * n - lost + gained) * loss
+    c = -gained * loss * (1 - loss)
+    root = np.sqrt(np.maximum(b * b - 8 * n * c, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        q = np.where(b > 0, -2 * c / (b + root), (root - b) / (4 * n))
+        variance = n * (2 * np.maximum(q, max(0.0, -loss)) + loss * (1 - loss))
+        distance = lost - gained - n * loss
+        found = distance / np.sqrt(variance)
+    flat = np.where(distance == 0.0, 0.0, np.copysign(np.inf, distance))
+    return np.where(variance > 0.0, found, flat)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PairedLoss:
-    """The loss between two times on the same pairs: its interval, the two shares, and the pairs lost and gained."""
+    """The loss between two times on the same pairs: its interval, the two shares, and the pairs lost and gained.
+
+    `effect` is the design effect that the counts are divided by: 1 for independent pairs.
+    """
 
     interval: Interval
     before: float | None
     after: float | None
     lost: int
     gained: int
+    effect: float = 1.0
+
+    def p_beyond(self, margin: float) -> float | None:
+        """One-sided p of "the loss is at most `margin`" by Tango's score statistic, whose inversion the interval is.
+
+        None where the pairs carry no bound (no pair, one cluster of several).
+        """
+        n, count = self.interval.n, self.interval.clusters
+        if n == 0 or (count < 2 and n > 1):
+            return None
+        at = _tango_statistic(self.lost / self.effect, self.gained / self.effect, n / self.effect, margin)
+        return student_tail(at, None if count == n else count - 1)
 
 
 def paired_loss(
@@ -120,7 +150,7 @@ def paired_loss(
     lost, gained = int(np.sum(difference > 0)), int(np.sum(difference < 0))
     value = (lost - gained) / n
     if count < 2 and n > 1:
-        low, high, deviation, method = -1.0, 1.0, None, "one cluster: no bound"
+        low, high, deviation, method, effect = -1.0, 1.0, None, "one cluster: no bound", 1.0
     else:
         effect = design_effect(difference, codes, count)
         low, high = tango_bounds(lost / effect, gained / effect, n / effect, score_quantile(level, n, count))
@@ -130,7 +160,9 @@ def paired_loss(
     interval = Interval(
         value=value, low=low, high=high, n=n, clusters=count, level=level, method=method, deviation=deviation
     )
-    return PairedLoss(interval=interval, before=float(x.mean()), after=float(y.mean()), lost=lost, gained=gained)
+    return PairedLoss(
+        interval=interval, before=float(x.mean()), after=float(y.mean()), lost=lost, gained=gained, effect=effect
+    )
 
 
 def paired_mean(

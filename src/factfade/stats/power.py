@@ -53,6 +53,16 @@ def items_for_margin(gap: float, deviation: float, *, power: float = 0.8, alpha:
     return max(2, math.ceil((_quantiles(alpha, power, 1) * deviation / gap) ** 2))
 
 
+def detectable_excess(units: int, deviation: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
+    """How far beyond a margin a loss must lie so that `units` independent units show it with this power (one-sided).
+
+    The inverse of `items_for_margin`: (z_alpha + z_power) s / sqrt(units).
+    """
+    if units < 1 or deviation < 0:
+        raise ValueError("there is at least one unit, and a deviation is not negative")
+    return _quantiles(alpha, power, 1) * deviation / math.sqrt(units)
+
+
 def power_paired(n: int, churn: float, drop: float, *, alpha: float = 0.05, test: Test = "asymptotic") -> float:
     """Power of a two-sided McNemar test at a true churn and drop, n independent items, summed over all tables.
 

@@ -1,0 +1,143 @@
+"""A path -> tables, rule and controls -> the report of stages, and the findings beside it.
+
+A path is an experiment's folder, one run in it, or evidence that another tool made (`foreign.open_tables`). An
+experiment brings its rule, declared before generation 1, its controls, and what its record says of artefacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from factfade import analysis, foreign, reading, stages, store
+from factfade.config import Experiment
+from factfade.errors import Inconclusive, NotFound
+from factfade.stage_panel import build_panels
+from factfade.stage_sensitivity import Move, moves
+from factfade.store import ExperimentFolder
+from factfade.verdicts import Finding, StageReport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Everything that a judgement reads. `declared` is the rule stored before the data, None where none was, and
+    `declared_sha256` its hash as it was stored: by the code of then.
+
+    `marks` are artefacts by lineage that the record knows of; `notes` say what the path lacks.
+    """
+
+    evidence: pd.DataFrame
+    fluency: pd.DataFrame | None
+    own: pd.DataFrame | None
+    controls: Mapping[str, str | None]
+    declared: stages.Rule | None = None
+    declared_sha256: str | None = None
+    marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def stages(self, rule: stages.Rule | None = None, *, draws: int = stages.DRAWS) -> StageReport:
+        """The calls by `rule`, else by the declared one, else by the default."""
+        applied = rule or self.declared or stages.Rule()
+        report = stages.call_stages(
+            self.evidence,
+            self.fluency,
+            self.own,
+            applied,
+            controls=self.controls,
+            draws=draws,
+            marks=self.marks,
+            declared_sha256=self.declared_sha256,
+        )
+        return replace(report, notes=(*report.notes, *self.notes))
+
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Evidence, fluency and own completions as the metrics take them: an absent table is an empty one."""
+        import pandas as pd
+
+        fluency = pd.DataFrame() if self.fluency is None else self.fluency
+        return self.evidence, fluency, pd.DataFrame() if self.own is None else self.own
+
+    def sensitivity(self, rule: stages.Rule | None = None) -> tuple[Move, ...]:
+        """How the onsets move when one margin of the rule is smaller or larger."""
+        panels = build_panels(self.evidence, self.fluency, self.own)
+        return moves(panels, rule or self.declared or stages.Rule(), controls=self.controls, marks=self.marks)
+
+    def findings(self, rule: stages.Rule | None = None, kinds: Sequence[str] | None = None) -> list[Finding]:
+        """What the analyses say of the same tables, or those of the named kinds."""
+        applied = rule or self.declared or stages.Rule()
+        study = analysis.study_of(
+            self.evidence, self.fluency, self.own, controls=self.controls, alpha=applied.alpha, margin=applied.knowledge
+        )
+        return analysis.analyse(study, kinds)
+
+
+def open_case(path: str | Path, *, control: str | None = None) -> Case:
+    """The case at a path. `control` names the lineage that is the control of every other one, over what the
+    experiment says.
+
+    Raises NotFound, IntegrityError and DataError as the readers do, Inconclusive where nothing is evaluated yet.
+    """
+    try:
+        folder = store.open_experiment(path)
+    except NotFound:
+        tables = foreign.open_tables(path, control=control)
+        return Case(
+            evidence=tables.evidence,
+            fluency=tables.fluency,
+            own=tables.own,
+            controls=tables.controls,
+            notes=tables.notes,
+        )
+    return experiment_case(folder, control=control)
+
+
+def experiment_case(folder: ExperimentFolder, *, control: str | None = None) -> Case:
+    """The case of an experiment's folder; of one run and its control where the folder was opened at a run."""
+    experiment = Experiment.model_validate(folder.settings())
+    controls: dict[str, str | None] = {name: experiment.control_of(name) for name in experiment.arms}
+    if control is not None:
+        if control not in experiment.arms:
+            raise NotFound(f"there is no arm {control!r}", hint=f"one of {', '.join(experiment.arms)}")
+        controls = {name: None if name == control else control for name in experiment.arms}
+    whole, lineages = scope(folder, controls)
+    evidence = reading.load_evidence(whole, lineages=lineages)
+    if evidence.empty:
+        raise Inconclusive(
+            f"nothing is evaluated yet in {folder.root}", hint="let the run reach its first evaluation, then ask again"
+        )
+    return Case(
+        evidence=evidence,
+        fluency=reading.load_fluency(whole, lineages=lineages),
+        own=reading.load_own(whole, lineages=lineages),
+        controls=controls,
+        declared=stages.Rule.from_section(experiment.stages),
+        declared_sha256=str(folder.environment().get("stage_rule_sha256", "")) or None,
+        marks={name: marks for name in experiment.arms if (marks := _marks(experiment, name))},
+    )
+
+
+def scope(
+    folder: ExperimentFolder, controls: Mapping[str, str | None]
+) -> tuple[ExperimentFolder, set[tuple[str, int]] | None]:
+    """The folder to read from and the runs to take: one run is read with its control beside it."""
+    if folder.only is None:
+        return folder, None
+    arm, seed = folder.only.arm, folder.only.seed
+    control = controls.get(arm)
+    return ExperimentFolder(root=folder.root), {(arm, seed)} | ({(control, seed)} if control else set())
+
+
+def _marks(experiment: Experiment, arm: str) -> tuple[str, ...]:
+    """Artefacts that the settings themselves tell of."""
+    return ("right_padding",) if experiment.arm(arm).synthesis.padding == "right" else ()
+
+
+def to_json(report: StageReport, findings: Sequence[Finding] = (), moved: Sequence[Move] = ()) -> dict[str, Any]:
+    """Plain data of a judgement: the report of stages, `findings`, and `sensitivity` where it was asked for."""
+    data = {**stages.to_json(report), "findings": [asdict(one) for one in findings]}
+    return {**data, "sensitivity": [asdict(one) for one in moved]} if moved else data

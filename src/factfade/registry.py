@@ -117,6 +117,10 @@ BUILTIN: dict[str, dict[str, Part]] = {
         "confidence": Part(
             "factfade.metrics.calibration:Confidence", "confidences of right and of wrong choices and answers"
         ),
+        "calibration": Part(
+            "factfade.metrics.calibration:Calibration",
+            "Brier score and its parts, calibration error with its null band, AUROC of the confidence",
+        ),
         "perplexity": Part(
             "factfade.metrics.fluency:Perplexity",
             "held-out, own and own-under-start perplexity; token-weighted and the paper's",

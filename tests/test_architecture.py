@@ -77,6 +77,7 @@ FLOORS = {
     "compare": 4,
     "gate": 4,
     "callback": 4,
+    "theory": 4,
     "demo": 5,
     "doctor": 5,
     "sweep": 5,

@@ -36,13 +36,15 @@ def run_arm(
     progress: Progress,
     until: int | None = None,
     allow: Sequence[str] = (),
+    parts: Parts | None = None,
 ) -> None:
     """Trains and evaluates generations 1 to `until` (default: the experiment's last) of one arm with one run seed.
 
     `root` is the experiment's folder, made by `store.create_experiment`. Raises errors of `factfade.errors`; whatever
-    is committed by then stays. `allow` names libraries whose version may differ from the stored steps'.
+    is committed by then stays. `allow` names libraries whose version may differ from the stored steps'. `parts` takes
+    the place of those that the arm names (the recursion with a model that has a theory: `factfade.theory`).
     """
-    parts = assemble(experiment, arm)
+    parts = parts or assemble(experiment, arm)
     run = store.open_experiment(root).run(arm, seed)
     work = Work(parts=parts, run=run, seed=seed, start=parts.start(), progress=progress, allow=tuple(allow))
     with run.lock():

@@ -198,3 +198,31 @@ def test_a_walk_that_all_items_share_is_a_change_of_these_checkpoints() -> None:
     random = np.random.default_rng(13)
     alarms = sum(trend.items_trend(unchanged(700, random, walk=0.05), G).p <= 0.05 for _ in range(500)) / 500
     assert 0.16 <= alarms <= 0.30
+
+
+def test_one_test_over_five_formats_holds_its_level() -> None:
+    """Five formats of the same items, most answers shared: 5% pooled, more for any of five."""
+    random = np.random.default_rng(14)
+    items = np.tile(np.arange(100), 5)
+    pooled = separate = 0
+    for _ in range(400):
+        shared = chain(100, random)
+        formats = [np.where(random.random(shared.shape) < 0.8, shared, chain(100, random)) for _ in range(5)]
+        pooled += trend.items_trend(np.vstack(formats), G, items, items=items).p <= 0.05
+        separate += any(trend.items_trend(y, G).p <= 0.05 for y in formats)
+    low, high = sps.binom.ppf([0.001, 0.999], 400, 0.05)
+    assert low <= pooled <= high
+    assert separate > 1.5 * pooled
+
+
+def test_the_trend_sees_a_slow_loss_that_corrected_looks_miss() -> None:
+    """Half a point a generation, 300 items: the trend shows it at least half as often again as ten looks with Holm."""
+    random = np.random.default_rng(15)
+    one = looks = 0
+    for _ in range(200):
+        chance = np.clip(random.beta(4, 1, (300, 1)) - 0.005 * G, 0, 1)
+        y = (random.random((300, len(G))) < chance).astype(float)
+        one += trend.items_trend(y, G).p <= 0.05
+        looks += min(trend.items_trend(y[:, [0, j]], [0, j]).p for j in range(1, 11)) <= 0.05 / 10
+    assert one >= 0.65 * 200
+    assert one > 1.5 * looks

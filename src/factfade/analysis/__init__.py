@@ -17,9 +17,7 @@ from factfade.verdicts import Finding
 __all__ = ["ANALYSES", "Study", "analyse", "study_of"]
 
 # Kind -> module with `findings(study) -> list[Finding]`, in the order in which they are printed.
-ANALYSES: dict[str, str] = {
-    "trend": "factfade.analysis.trends",
-}
+ANALYSES: dict[str, str] = {"trend": "factfade.analysis.trends"}
 
 
 def analyse(study: Study, kinds: Sequence[str] | None = None) -> list[Finding]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as sps
 
 from factfade.stats import intervals, ratios
+from factfade.stats.trend import items_trend, largest_slope
 
 DF = st.sampled_from([1, 4, 30, math.inf])
 SMALL = st.floats(-3, 3, allow_nan=False).map(lambda x: round(x, 3))
@@ -149,6 +150,17 @@ def test_covariance_is_cluster_robust() -> None:
     assert (shown.value, shown.low, shown.high) == pytest.approx((alone.value, alone.low, alone.high), abs=1e-12)
 
 
+def test_one_slope_is_that_of_the_trend() -> None:
+    random = np.random.default_rng(9)
+    y = (random.random((90, 6)) < 0.7).astype(float)
+    y[random.random(y.shape) < 0.2] = np.nan
+    for clusters in (np.arange(90), np.arange(90) // 3, np.arange(90) // 15):
+        trend = items_trend(y, range(6), clusters, items=np.arange(90), level=0.95).interval
+        made = ratios.joint_slopes([ratios.slope_parts(y, range(6))], clusters, step=largest_slope(range(6)))
+        found = made.interval()
+        assert (found.value, found.low, found.high) == pytest.approx((trend.value, trend.low, trend.high), abs=1e-12)
+
+
 def test_order_of_rows_does_not_matter() -> None:
     random = np.random.default_rng(2)
     y, clusters = random.random((40, 5)), random.integers(0, 9, 40)
@@ -161,7 +173,7 @@ def test_order_of_rows_does_not_matter() -> None:
 
 def test_nothing_changed_is_no_certainty() -> None:
     y = np.ones((200, 8))
-    step = ratios.drop_slope(range(8))
+    step = largest_slope(range(8))
     assert step == pytest.approx(8 / 42)
     shown = ratios.joint_slopes([ratios.slope_parts(y, range(8))], step=step).interval()
     assert shown.value == 0.0
@@ -183,6 +195,5 @@ def test_too_little_to_say() -> None:
     assert single.interval().value is None
     assert single.n == 0
     assert ratios.joint_slopes([ratios.slope_parts(np.ones((3, 1)), [0])] * 2).ratio() is None
-    assert ratios.drop_slope([3]) == 0.0
-    with pytest.raises(ValueError, match="one generation per column"):
+    with pytest.raises(ValueError, match="one number per generation"):
         ratios.slope_parts([[1.0]], [0, 1])

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from factfade.stats.intervals import Floats, Interval, codes_of, student_quantile, two_sided
+from factfade.stats.trend import FEW_CLUSTERS, row_slopes
 
 Shape = Literal["bounded", "outside", "unbounded"]
-FEW_CLUSTERS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,27 +103,8 @@ def slope_parts(values: ArrayLike, generations: ArrayLike) -> tuple[Floats, Floa
     `values` is (rows, generations), NaN where there is nothing; means and sums are over what a row has. A row with
     fewer than two values has weight 0. The quotient is the row's slope.
     """
-    y = np.asarray(values, dtype=np.float64)
-    g = np.asarray(generations, dtype=np.float64)
-    if y.ndim != 2 or g.shape != (y.shape[1],):
-        raise ValueError(f"values (rows, generations) need one generation per column, not {y.shape} and {g.shape}")
-    present = ~np.isnan(y)
-    counts = np.maximum(present.sum(axis=1), 1)
-    centred = np.where(present, g - ((present * g).sum(axis=1) / counts)[:, None], 0.0)
-    weights = (centred * centred).sum(axis=1)
-    alone = present.sum(axis=1) < 2
-    numerators = (centred * np.where(present, y, 0.0)).sum(axis=1)
-    return np.where(alone, 0.0, numerators), np.where(alone, 0.0, weights)
-
-
-def drop_slope(generations: ArrayLike) -> float:
-    """The steepest least-squares slope that one unit can show by going from 1 to 0 once and for good."""
-    g = np.asarray(generations, dtype=np.float64)
-    centred = g - g.mean() if len(g) else g
-    total = float((centred * centred).sum())
-    if total <= 0.0:
-        return 0.0
-    return float(np.max(np.abs(np.cumsum(np.sort(centred))))) / total
+    slopes, squares = row_slopes(values, generations)
+    return np.where(squares > 0, slopes * squares, 0.0), squares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +155,10 @@ def joint_slopes(
 
     `parts` holds per arm what `slope_parts` returns; a row without weight in an arm adds nothing there. A slope is
     sum(numerators) / sum(weights): the least-squares slope with one intercept per row, which is the slope of the
-    mean curve where nothing is missing. The covariance is that of the linearised ratios. `step` (see `drop_slope`)
-    keeps a variance at or above that of one unit that falls and one that rises by it, so that "nothing changed in n
-    units" does not become certainty. Below 20 effective clusters the degrees of freedom are the effective
-    number less 1, as in `trend`.
+    mean curve where nothing is missing. The covariance is that of the linearised ratios. `step` (see
+    `trend.largest_slope`) keeps a variance at or above that of one row that falls and one that rises by it, so that
+    "nothing changed in n items" does not become certainty. Below 20 effective clusters the degrees of freedom are the
+    effective number less 1, as in `trend`.
     """
     numerators = np.stack([p[0] for p in parts], axis=1)
     weights = np.stack([p[1] for p in parts], axis=1)
@@ -197,6 +178,8 @@ def joint_slopes(
     sums = np.stack([np.bincount(codes, weights=column, minlength=count) for column in influences.T], axis=1)
     covariance = np.asarray(sums.T @ sums * (count / (count - 1)), dtype=np.float64)
     at = np.arange(len(values))
-    covariance[at, at] = np.maximum(covariance[at, at], 2.0 * step**2 / (count * (count + 2)))
+    # Where nothing varies each cluster counts as one observation, as in `trend`.
+    floor_units = np.where(covariance[at, at] > 1e-24, len(weights), count)
+    covariance[at, at] = np.maximum(covariance[at, at], 2.0 * step**2 / (floor_units * (floor_units + 2)))
     df = count - 1.0 if effective >= FEW_CLUSTERS else effective - 1.0
     return Slopes(values=values, covariance=covariance, n=len(weights), units=count, df=df)

@@ -1,4 +1,4 @@
-"""The command line: demo, run, report, stages, doctor, parts. It parses, calls, prints, and sets the exit code."""
+"""The command line: demo, run, report, stages, import, doctor, parts. It parses, calls, prints, sets the exit code."""
 
 from __future__ import annotations
 
@@ -78,20 +78,41 @@ def stages(
     rule: Annotated[Path | None, typer.Option(help="Read with another rule: a TOML file of margins.")] = None,
     control: Annotated[str | None, typer.Option(help="The lineage that is every other one's control.")] = None,
     sensitivity: Annotated[bool, typer.Option("--sensitivity", help="How the onsets move with each margin.")] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="The reasons of every call, not only of those that change.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Say which stage every arm and format is in, from which generation, and why; and whether facts fell at all."""
-    from factfade import judging, stage_text
+    from factfade import analysis, judging, stage_text
     from factfade.stages import Rule
 
     case = judging.open_case(_existing(path), control=control)
     applied = None if rule is None else Rule.from_toml(rule)
-    report, findings = case.stages(applied), case.findings(applied)
+    report, findings = case.stages(applied), analysis.beside_stages(case.study(applied))
     moves = case.sensitivity(applied) if sensitivity else ()
     if as_json:
         print(json.dumps(judging.to_json(report, findings, moves), indent=2, ensure_ascii=True))
         return
-    for line in stage_text.lines(report, findings, moves):
+    for line in stage_text.lines(report, findings, moves, why=why):
+        print(safe_text(line, limit=4000))
+
+
+@app.command()
+def analyse(
+    path: Annotated[Path, typer.Argument(help="An experiment's folder, one run in it, or evidence of another tool.")],
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="One analysis. Repeatable.")] = None,
+    control: Annotated[str | None, typer.Option(help="The lineage that is every other one's control.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Trends, slopes and their ratios, losses over time, calibration, decay, diagnostics: each with its interval."""
+    from factfade import analysis, judging, stage_text
+
+    found = analysis.analyse(judging.open_case(_existing(path), control=control).study(), kind)
+    if as_json:
+        print(json.dumps(judging.findings_json(found), indent=2, ensure_ascii=True))
+        return
+    for line in stage_text.findings_lines(found):
         print(safe_text(line, limit=4000))
 
 
@@ -113,6 +134,29 @@ def metrics(
         return
     for line in metrics.lines(rows):
         print(safe_text(line, limit=500))
+
+
+@app.command("import")
+def import_logs(
+    kind: Annotated[str, typer.Argument(help="Whose logs: lm-eval or inspect.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="One log or folder for each generation, from 0 on; or GENERATION=PATH.")
+    ],
+    out: Annotated[Path, typer.Option(help="The evidence to write: a .parquet or .jsonl file.")],
+    lineage: Annotated[str, typer.Option(help="Name of the chain of checkpoints.")] = "imported",
+    seed: Annotated[int, typer.Option(help="Seed of the run that made them.", min=0)] = 0,
+    name: Annotated[str | None, typer.Option("--format", help="Name of the format (default: the task's).")] = None,
+    rule: Annotated[str | None, typer.Option(help="lm-eval: the metric that decides; inspect: the scorer.")] = None,
+    answers: Annotated[str | None, typer.Option("--filter", help="lm-eval: the answer filter to read.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the file again where it exists.")] = False,
+) -> None:
+    """Turn another tool's logs into evidence that `factfade stages` reads."""
+    from factfade import importers
+
+    choices = {"format": name, "rule": rule, "only_filter": answers}
+    summary = importers.run(kind, paths, lineage=lineage, seed=seed, out=out, force=force, **choices)
+    for line in summary.lines():
+        print(safe_text(line, limit=1000))
 
 
 @app.command()
@@ -208,6 +252,7 @@ def main() -> None:
         print(_problem(error.message, error.hint), file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending: one more would only add a traceback
         print("factfade: stopped; what is done is kept: run the same command again to go on", file=sys.stderr)
         sys.exit(EXIT_SIGINT)
     except SystemExit as stop:

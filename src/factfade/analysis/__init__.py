@@ -14,10 +14,25 @@ from factfade.analysis.study import Study, study_of
 from factfade.errors import ConfigError
 from factfade.verdicts import Finding
 
-__all__ = ["ANALYSES", "Study", "analyse", "study_of"]
+__all__ = ["ANALYSES", "Study", "analyse", "beside_stages", "study_of"]
 
 # Kind -> module with `findings(study) -> list[Finding]`, in the order in which they are printed.
-ANALYSES: dict[str, str] = {"trend": "factfade.analysis.trends"}
+ANALYSES: dict[str, str] = {
+    "trend": "factfade.analysis.trends",
+    "cues": "factfade.analysis.cues",
+    "continuations": "factfade.analysis.continuations",
+    "ablation": "factfade.analysis.ablation",
+}
+
+
+# Names of the findings that stand beside the stages: the primary alarm of each run, the same against the control, and
+# what the recipe does over all formats. The others are `factfade analyse`'s.
+BESIDE_STAGES = ("trend", "trend_over_control", "recipe_trend")
+
+
+def beside_stages(study: Study) -> list[Finding]:
+    """The few findings that every report of stages carries."""
+    return [one for one in analyse(study, ["trend"]) if one.name in BESIDE_STAGES and not one.format]
 
 
 def analyse(study: Study, kinds: Sequence[str] | None = None) -> list[Finding]:

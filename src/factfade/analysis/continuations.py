@@ -135,7 +135,7 @@ def _failure(run: Aligned, right: Floats, level: float) -> Finding:
     times: Floats = np.sort(first_below((weights @ sums) / (weights @ sizes)[:, None], run.generations))
     tail = int((1 - level) / 2 * RESAMPLES)
     low, high = float(times[tail]), float(times[-1 - tail])
-    last = run.generations[-1]
+    last = max(run.generations)
     return Finding(
         analysis="continuations",
         name="time_to_failure",

@@ -226,14 +226,14 @@ def inspect() -> None:
 
 
 def _without_machine(file: Path) -> None:
-    """What is changed: tracebacks, which name paths of the machine, and the timeline of events, which is long."""
+    """What is changed: tracebacks, which name paths of the machine, the long timeline of events, and the indent."""
     log = json.loads(file.read_text(encoding="utf-8"))
     for sample in log["samples"]:
         sample["events"] = []
         for name in ("traceback", "traceback_ansi"):
             if sample.get("error"):
                 sample["error"][name] = "removed"
-    file.write_text(json.dumps(log, indent=2, ensure_ascii=False), encoding="utf-8")
+    file.write_text(json.dumps(log, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

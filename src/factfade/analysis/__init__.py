@@ -22,6 +22,8 @@ ANALYSES: dict[str, str] = {
     "cues": "factfade.analysis.cues",
     "continuations": "factfade.analysis.continuations",
     "ablation": "factfade.analysis.ablation",
+    "sensitivity": "factfade.analysis.sensitivity",
+    "mediation": "factfade.analysis.mediation",
 }
 
 

@@ -19,6 +19,8 @@ __all__ = ["ANALYSES", "Study", "analyse", "beside_stages", "study_of"]
 # Kind -> module with `findings(study) -> list[Finding]`, in the order in which they are printed.
 ANALYSES: dict[str, str] = {
     "trend": "factfade.analysis.trends",
+    "slope": "factfade.analysis.slopes",
+    "decay": "factfade.analysis.decay",
     "cues": "factfade.analysis.cues",
     "continuations": "factfade.analysis.continuations",
     "ablation": "factfade.analysis.ablation",

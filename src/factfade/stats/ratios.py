@@ -81,6 +81,32 @@ def fieller(b1: float, b2: float, covariance: ArrayLike, df: float, *, level: fl
     return made("bounded" if a > 0.0 else "outside", low, high)
 
 
+def mean_over_runs(slopes: ArrayLike, floors: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Mean of one slope per training run, Student's t on runs - 1; bounds are None with fewer than two runs.
+
+    `floors` are the least variances of the runs' slopes (`Slopes.floor`): runs that agree by chance, or in which
+    nothing changed, are not taken to agree better than one question allows.
+    """
+    x = np.asarray(slopes, dtype=np.float64)
+    n = len(x)
+    p = two_sided(level)
+    value = float(x.mean()) if n else None
+    if value is None or n < 2:
+        return Interval(value=value, low=None, high=None, n=n, clusters=n, level=level, method="t over runs")
+    variance = max(float(x.var(ddof=1)), float(np.mean(np.asarray(floors, dtype=np.float64))))
+    half = student_quantile(p, n - 1) * math.sqrt(variance / n)
+    return Interval(
+        value=value,
+        low=value - half,
+        high=value + half,
+        n=n,
+        clusters=n,
+        level=level,
+        method="t over runs",
+        deviation=math.sqrt(variance),
+    )
+
+
 def fieller_of_pairs(
     first: ArrayLike, second: ArrayLike, *, level: float = 0.95, floor: tuple[float, float] = (0.0, 0.0)
 ) -> RatioSet | None:
@@ -109,7 +135,7 @@ def slope_parts(values: ArrayLike, generations: ArrayLike) -> tuple[Floats, Floa
 
 @dataclass(frozen=True, kw_only=True)
 class Slopes:
-    """Slopes with their covariance matrix; `units` clusters, `n` rows, `df` of their t.
+    """Slopes with their covariance matrix; `units` clusters, `n` rows, `df` of their t, `floor` the least variance.
 
     Covariance is None with fewer than two units. `values` is NaN where a column has no row with two generations.
     """
@@ -119,6 +145,7 @@ class Slopes:
     n: int
     units: int
     df: float
+    floor: float = 0.0
 
     def interval(self, at: int = 0, *, level: float = 0.95) -> Interval:
         """Student's t interval of one slope."""
@@ -173,8 +200,9 @@ def joint_slopes(
         influences = (numerators - values * weights) / totals
     shares = np.bincount(codes, weights=weights.sum(axis=1), minlength=count) / max(float(weights.sum()), 1e-300)
     effective = 1.0 / max(float(shares @ shares), 1e-300) if count else 0.0
+    least = 2.0 * step**2 / max(len(weights) * (len(weights) + 2), 1)
     if effective < 2.0 - 1e-9:
-        return Slopes(values=values, covariance=None, n=len(weights), units=count, df=0.0)
+        return Slopes(values=values, covariance=None, n=len(weights), units=count, df=0.0, floor=least)
     sums = np.stack([np.bincount(codes, weights=column, minlength=count) for column in influences.T], axis=1)
     covariance = np.asarray(sums.T @ sums * (count / (count - 1)), dtype=np.float64)
     at = np.arange(len(values))
@@ -182,4 +210,4 @@ def joint_slopes(
     floor_units = np.where(covariance[at, at] > 1e-24, len(weights), count)
     covariance[at, at] = np.maximum(covariance[at, at], 2.0 * step**2 / (floor_units * (floor_units + 2)))
     df = count - 1.0 if effective >= FEW_CLUSTERS else effective - 1.0
-    return Slopes(values=values, covariance=covariance, n=len(weights), units=count, df=df)
+    return Slopes(values=values, covariance=covariance, n=len(weights), units=count, df=df, floor=least)

@@ -247,6 +247,8 @@ def main() -> None:
     try:
         # Without its standalone mode typer hands an Exit's code back instead of leaving with it.
         code = app(standalone_mode=False)
+        if code == EXIT_SIGINT:  # it takes Ctrl-C for such an Exit
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FactfadeError as error:
         print(_problem(error.message, error.hint), file=sys.stderr)

@@ -67,13 +67,12 @@ class Case:
         panels = build_panels(self.evidence, self.fluency, self.own)
         return moves(panels, rule or self.declared or stages.Rule(), controls=self.controls, marks=self.marks)
 
-    def findings(self, rule: stages.Rule | None = None, kinds: Sequence[str] | None = None) -> list[Finding]:
-        """What the analyses say of the same tables, or those of the named kinds."""
+    def study(self, rule: stages.Rule | None = None) -> analysis.Study:
+        """The tables as the analyses take them, at the error rate and the margin of the rule."""
         applied = rule or self.declared or stages.Rule()
-        study = analysis.study_of(
+        return analysis.study_of(
             self.evidence, self.fluency, self.own, controls=self.controls, alpha=applied.alpha, margin=applied.knowledge
         )
-        return analysis.analyse(study, kinds)
 
 
 def open_case(path: str | Path, *, control: str | None = None) -> Case:
@@ -137,7 +136,12 @@ def _marks(experiment: Experiment, arm: str) -> tuple[str, ...]:
     return ("right_padding",) if experiment.arm(arm).synthesis.padding == "right" else ()
 
 
+def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Findings as plain data."""
+    return [asdict(one) for one in findings]
+
+
 def to_json(report: StageReport, findings: Sequence[Finding] = (), moved: Sequence[Move] = ()) -> dict[str, Any]:
     """Plain data of a judgement: the report of stages, `findings`, and `sensitivity` where it was asked for."""
-    data = {**stages.to_json(report), "findings": [asdict(one) for one in findings]}
+    data = {**stages.to_json(report), "findings": findings_json(findings)}
     return {**data, "sensitivity": [asdict(one) for one in moved]} if moved else data

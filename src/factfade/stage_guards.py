@@ -155,7 +155,7 @@ def _positions(panels: Panels, panel: Panel, found: _Found) -> None:
     excess = position_excess(codes)
     if excess is not None and excess[1] - excess[2] > POSITION_EXCESS:
         found.say("position_bias_at_start", words.position_bias(panel, *excess))
-    first = _picked(codes, size)
+    first, largest = _picked(codes, size), (0.0, "")
     for column, generation in enumerate(panel.generations):
         now = codes_at(panels.answers, panel, column)
         if generation == 0 or now is None or not now[0].positional or first is None:
@@ -165,8 +165,11 @@ def _positions(panels: Panels, panel: Panel, found: _Found) -> None:
             continue
         worst = int(np.argmax(picked - first))
         if picked[worst] - first[worst] > POSITION_EXCESS:
+            found.at.setdefault(generation, []).append("position_bias_grew")
             note = words.position_drift(panel, generation, worst, float(first[worst]), float(picked[worst]))
-            found.say_at(generation, "position_bias_grew", note)
+            largest = max(largest, (float(picked[worst] - first[worst]), note))
+    if largest[1]:
+        found.notes.append(largest[1])
 
 
 def _picked(codes: AnswerCodes, size: int) -> NDArray[np.float64] | None:

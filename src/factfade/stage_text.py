@@ -1,37 +1,81 @@
-"""A report of stages, and findings beside it, as lines of text: what `factfade stages` prints."""
+"""A report of stages, and findings beside it, as lines of text: what `factfade stages` and `analyse` print."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from factfade.stage_sensitivity import Move
-from factfade.stage_words import NAMES, lineage
+from factfade.stage_words import lineage as lineage_words
 from factfade.verdicts import Finding, StageCall, StageReport
 
 ESTIMANDS = {
     "checkpoints": "These checkpoints (questions are the unit; nothing is said of another training)",
     "recipe": "The recipe (training runs are the unit, paired with their control by seed)",
 }
+LEGEND = (
+    "A knowledge preserved, B knowledge collapse, C instruction-following collapse, ? undetermined; * = an onset "
+    "(the next evaluated generation repeats the call), (*) = provisional"
+)
 
 
-def lines(report: StageReport, findings: Sequence[Finding] = (), moved: Sequence[Move] = ()) -> list[str]:
-    """The guards first, then per lineage and seed its sentence, its generations, every call with its reason; then the
-    findings by estimand, the notes and the rule."""
+def lines(
+    report: StageReport, findings: Sequence[Finding] = (), moved: Sequence[Move] = (), *, why: bool = False
+) -> list[str]:
+    """The guards first; then per lineage and seed its sentence, the table of calls, and the reasons of those calls
+    where the stage changes (`why`: of all); then the findings by estimand, other margins, the notes and the rule."""
     out: list[str] = []
     if report.guards:
         out += ["Before the stages: what the evidence itself warns of", *(f"  ! {note}" for note in report.guards)]
     for name, seed in sorted({(call.lineage, call.seed) for call in report.calls}):
-        out += ["", f"{name}, seed {seed}", f"  {lineage(report, name, seed)}", ""]
-        out += [f"  {one.sentence}" for one in report.overall if (one.lineage, one.seed) == (name, seed)]
-        out.append("")
-        own = [one for one in report.calls if (one.lineage, one.seed) == (name, seed)]
-        for one in sorted(own, key=lambda c: (c.format, c.generation)):
-            out += _call(one)
-    out += _findings(findings)
+        out += ["", f"{name}, seed {seed}", f"  {lineage_words(report, name, seed).split(': ', 1)[1]}", ""]
+        own = sorted(
+            (c for c in report.calls if (c.lineage, c.seed) == (name, seed)), key=lambda c: (c.format, c.generation)
+        )
+        out += _table(report, name, seed, own)
+        shared = {call.attribution_sentence for call in own}
+        if len(shared) == 1 and "" not in shared:
+            out += ["", f"  {next(iter(shared))}"]
+        out += ["", "  Why" if why else "  Why, where a call changes (--why: all)"]
+        for one, before in zip(own, [None, *own[:-1]], strict=True):
+            same = before is not None and (before.format, before.stage) == (one.format, one.stage)
+            if why or not same:
+                out += _call(one, attributed=len(shared) > 1)
+    out += _by_estimand(findings)
     out += _moved(moved)
-    notes = [*report.notes, brackets()] if any(c.probabilities for c in report.calls) else report.notes
-    out += ["", *(f"note: {note}" for note in notes), f"rule {report.rule_sha256[:12]}{_declared(report)}"]
+    if report.calls:
+        out += ["", LEGEND]
+    out += [f"note: {note}" for note in report.notes]
+    out.append(f"rule {report.rule_sha256[:12]}{_declared(report)}")
     return out[1:] if out and not out[0] else out
+
+
+def findings_lines(findings: Sequence[Finding]) -> list[str]:
+    """Every finding's sentence, or the reason why there is none, by estimand and analysis."""
+    out = list(_by_estimand(findings))
+    return out[1:] if out and not out[0] else out
+
+
+def _table(report: StageReport, name: str, seed: int, own: Sequence[StageCall]) -> Iterable[str]:
+    """One row per format, one column per generation, with onsets; the last row is the summary over formats."""
+    generations = sorted({call.generation for call in own})
+    onsets = {
+        (o.format, o.generation): "(*)" if o.provisional else "*"
+        for o in report.onsets
+        if (o.lineage, o.seed) == (name, seed) and o.stage in ("B", "C")
+    }
+    width = max(len("over formats"), *(len(call.format) for call in own))
+    yield (f"  {'generation':<{width}}  " + "".join(f"{g:<6}" for g in generations)).rstrip()
+    for format in sorted({call.format for call in own}):
+        calls = {call.generation: call.stage for call in own if call.format == format}
+        cells = [f"{_letter(calls[g])}{onsets.get((format, g), '')}" if g in calls else "" for g in generations]
+        yield (f"  {format:<{width}}  " + "".join(f"{cell:<6}" for cell in cells)).rstrip()
+    whole = {o.generation: o.stage for o in report.overall if (o.lineage, o.seed) == (name, seed)}
+    if len({call.format for call in own}) > 1 and whole:
+        yield f"  {'over formats':<{width}}  " + "".join(f"{_letter(whole[g]):<6}" for g in generations).rstrip()
+
+
+def _letter(stage: str) -> str:
+    return "?" if stage == "undetermined" else stage
 
 
 def _declared(report: StageReport) -> str:
@@ -42,22 +86,23 @@ def _declared(report: StageReport) -> str:
     return f"; declared before generation 1 was {report.declared_sha256[:12]}"
 
 
-def _call(call: StageCall) -> list[str]:
+def _call(call: StageCall, *, attributed: bool) -> list[str]:
     firm = ""
     if call.probabilities:
         shares = sorted(call.probabilities.items(), key=lambda pair: -pair[1])
-        firm = "  [" + ", ".join(f"{name} {100 * share:.0f}%" for name, share in shares if share >= 0.005) + "]"
-    out = [f"  generation {call.generation}  {call.format:<24} {call.stage:<12} {call.sentence}{firm}"]
-    return [*out, f"      {call.attribution_sentence}"] if call.attribution_sentence else out
+        called = ", ".join(f"{name} in {100 * share:.0f}%" for name, share in shares if share >= 0.005)
+        firm = f" Over resamples of the questions: {called}."
+    out = [f"  - {call.sentence}{firm}"]
+    return [*out, f"    {call.attribution_sentence}"] if attributed and call.attribution_sentence else out
 
 
-def _findings(findings: Sequence[Finding]) -> Iterable[str]:
+def _by_estimand(findings: Sequence[Finding]) -> Iterable[str]:
     for estimand, heading in ESTIMANDS.items():
         own = [one for one in findings if one.estimand == estimand and (one.sentence or one.reason)]
         if own:
             yield ""
             yield heading
-            yield from (f"  {one.sentence or one.reason}" for one in own)
+            yield from (f"  - {one.sentence or one.reason}" for one in own)
 
 
 def _moved(moved: Sequence[Move]) -> Iterable[str]:
@@ -73,9 +118,3 @@ def _moved(moved: Sequence[Move]) -> Iterable[str]:
     for (name, seed, stage, margin), found in rows.items():
         if any("none" not in text for text in found):
             yield f"  {name}, seed {seed}, stage {stage}, margin of {margin}: {'; '.join(found)}"
-
-
-def brackets() -> str:
-    """What the brackets after a call are."""
-    names = ", ".join(f"{key} {value}" for key, value in NAMES.items() if key != "undetermined")
-    return f"In brackets after a call: the share of each stage over resamples of the questions ({names})."

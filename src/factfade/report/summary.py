@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from factfade.columns import as_text
 from factfade.manifest import Manifest
+from factfade.records import PROBES
 from factfade.report import changes, measures, record
 from factfade.report.data import ArmPage, Measure, PageData, Panel
 from factfade.report.wording import STAGE_NAMES, plain_name
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # Most questions shown of each kind; the counts beside them are always of all.
 SHOWN_LOST = 60
 SHOWN_GAINED = 30
+# Artefact guards that stand before everything else; the others are among the notes.
+SHOWN_GUARDS = 6
 # Up to so many calls, every one of them is shown with all its conditions.
 DETAILED_CALLS = 150
 
@@ -65,14 +68,14 @@ def summarise(material: Material) -> PageData:
         name=str(_section(material.settings, "experiment").get("name") or "experiment"),
         lede=_lede(material, arms, generations, formats),
         facts=_facts(material, arms, seeds, generations, formats),
-        warnings=_warnings(material, arms, seeds),
+        warnings=(*_warnings(material, arms, seeds), *_guards(material.stages)),
         arms=pages,
         formats=formats,
         generations=generations,
         seeds=seeds,
         rule=tuple(record.flat(material.stages.rule)),
         rule_sha256=material.stages.rule_sha256,
-        notes=tuple(material.stages.notes),
+        notes=(*material.stages.notes, *material.stages.guards[SHOWN_GUARDS:]),
         record=record.tables(material.settings, material.environment, material.steps),
     )
 
@@ -240,6 +243,13 @@ def _facts(
     return tuple((k, v.strip()) for k, v in facts if v.strip())
 
 
+def _guards(report: StageReport) -> tuple[str, ...]:
+    """The first artefact guards, and how many more there are."""
+    more = len(report.guards) - SHOWN_GUARDS
+    rest = (f"{more} more warnings of this kind are among the notes.",) if more > 0 else ()
+    return (*report.guards[:SHOWN_GUARDS], *rest)
+
+
 def _warnings(material: Material, arms: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
     """What a reader must know before the numbers: missing runs, missing generations, marked settings."""
     found: list[str] = []
@@ -272,7 +282,7 @@ def _arms(material: Material) -> list[str]:
 def _formats(material: Material) -> tuple[str, ...]:
     specs = _section(material.settings, "evaluation").get("formats") or ()
     named = [str(spec.get("kind")) if isinstance(spec, Mapping) else str(spec) for spec in specs]
-    there = [str(f) for f in material.evidence["format"].unique()]
+    there = [str(f) for f in material.evidence["format"].unique() if f not in PROBES]
     return tuple([f for f in named if f in there] + sorted(f for f in there if f not in named))
 
 

@@ -21,6 +21,8 @@ ANALYSES: dict[str, str] = {
     "trend": "factfade.analysis.trends",
     "slope": "factfade.analysis.slopes",
     "decay": "factfade.analysis.decay",
+    "retention": "factfade.analysis.retention",
+    "calibration": "factfade.analysis.calibration",
     "cues": "factfade.analysis.cues",
     "continuations": "factfade.analysis.continuations",
     "ablation": "factfade.analysis.ablation",

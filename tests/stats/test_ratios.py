@@ -197,3 +197,31 @@ def test_too_little_to_say() -> None:
     assert ratios.joint_slopes([ratios.slope_parts(np.ones((3, 1)), [0])] * 2).ratio() is None
     with pytest.raises(ValueError, match="one number per generation"):
         ratios.slope_parts([[1.0]], [0, 1])
+
+
+def test_mean_over_runs() -> None:
+    x = [-0.02, -0.05, -0.03, -0.04]
+    found = ratios.mean_over_runs(x, [0.0] * 4)
+    expected = sps.ttest_1samp(x, 0.0).confidence_interval(0.95)
+    assert (found.value, found.low, found.high) == pytest.approx((-0.035, expected.low, expected.high), abs=1e-9)
+    agreed = ratios.mean_over_runs([0.0, 0.0], [0.01**2, 0.01**2])
+    assert agreed.high == pytest.approx(sps.t.ppf(0.975, 1) * 0.01 / math.sqrt(2))
+    assert ratios.mean_over_runs([0.1], [0.0]).low is None
+    assert ratios.mean_over_runs([], []).value is None
+
+
+def test_coverage_of_shared_items() -> None:
+    """0/1 items that both arms share, in pairs: the set holds the true ratio in about 95% of samples."""
+    random = np.random.default_rng(7)
+    g = np.arange(9)
+    pairs = np.arange(160) // 2
+    held = 0
+    for _ in range(400):
+        ease = 0.7 * random.normal(size=80)[pairs] + 0.5 * random.normal(size=160)
+        arms = []
+        for fall in (0.05, 0.02):
+            luck = sps.norm.cdf((ease + 0.51 * random.normal(size=160))[:, None])
+            arms.append(ratios.slope_parts((luck < 0.9 - fall * g).astype(float), g))
+        found = ratios.joint_slopes(arms, pairs, step=largest_slope(g)).ratio()
+        held += found is not None and found.holds(2.5)
+    assert 0.92 <= held / 400 <= 0.98

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -33,10 +35,27 @@ def test_pickles_alone_are_refused_and_never_read(copy: Path, name: str) -> None
     assert "save_pretrained" in caught.value.hint
 
 
-def test_pickles_beside_safetensors_are_left_alone(copy: Path) -> None:
-    (copy / "training_args.bin").write_bytes(b"\x80\x04cos\nsystem\n")
-    (copy / "pytorch_model.bin").write_bytes(b"not a model")
-    opens(copy)
+@dataclass
+class Touches:
+    """Makes a file when it is unpickled."""
+
+    path: Path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_pickles_beside_safetensors_are_left_alone(copy: Path, tiny_llama: Path) -> None:
+    canary = copy / "canary"
+    pickles = {"training_args.bin": pickle.dumps(Touches(canary)), "pytorch_model.bin": b"not a model"}
+    for name, content in pickles.items():
+        (copy / name).write_bytes(content)
+    with HfModel(path=str(copy)).open() as model:
+        scored = model.score([model.prompt("The capital of")], [[model.encode(" France")]])
+    with HfModel(path=str(tiny_llama)).open() as plain:
+        assert scored == plain.score([plain.prompt("The capital of")], [[plain.encode(" France")]])
+    assert {name: (copy / name).read_bytes() for name in pickles} == pickles
+    assert not canary.exists(), "a pickle was loaded"
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])

@@ -24,6 +24,7 @@ from factfade.tablerows import LOGPROB_SLACK
 CHOICES = ("format", "rule", "only_filter")
 # Which number the harness compares between options: the sum, the sum per character, or per byte of the option.
 RULES = ("acc", "acc_norm", "acc_bytes")
+PERPLEXITIES = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 VERDICTS = ("exact_match", "em", "acc")
 # What the harness's regular-expression filters put where nothing matched.
 NOT_FOUND = ("[invalid]", "[missing]")
@@ -104,7 +105,8 @@ def _kind(log: Log, record: Record) -> str:
     responses = record.items("filtered_resps")
     pairs = bool(responses) and all(_is_pair(one) for one in responses)
     known = log.config.get("output_type")
-    if known == "loglikelihood_rolling" or (not pairs and responses and number(responses[0]) is not None and not known):
+    rolling = any(name in record.value for name in PERPLEXITIES)
+    if known == "loglikelihood_rolling" or (known is None and rolling):
         raise record.fail("the task measures perplexity and has no answers", hint="leave this file out")
     if known in ("multiple_choice", "loglikelihood", "generate_until"):
         return str(known)

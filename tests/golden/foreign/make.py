@@ -135,7 +135,8 @@ def _models(folder: Path) -> None:
 
 
 def inspect() -> None:
-    from inspect_ai import Epochs, Task, eval
+    import inspect_ai
+    from inspect_ai import Epochs, Task
     from inspect_ai.dataset import Sample
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
     from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, PARTIAL, Score, choice, match, scorer
@@ -220,7 +221,7 @@ def inspect() -> None:
         ]
         model = get_model("mockllm/model", custom_outputs=put)
         logged = {"log_dir": str(folder), "log_format": "json", "log_realtime": False, "log_model_api": False}
-        eval(tasks, model=model, fail_on_error=False, display="none", max_tasks=1, **logged)
+        inspect_ai.eval(tasks, model=model, fail_on_error=False, display="none", max_tasks=1, **logged)
         for file in folder.glob("*.json"):
             _without_machine(file)
 

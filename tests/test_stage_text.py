@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from factfade import analysis, judging, stage_text, stages
@@ -123,3 +124,17 @@ def test_foreign_evidence_is_judged_with_the_control_that_is_named(tmp_path: Pat
     with pytest.raises(NotFound, match="nobody"):
         judging.open_case(path, control="nobody")
     assert stages.from_json(data).guards == report.guards
+
+
+def test_findings_of_one_seed_stand_for_the_others_and_the_recipe_comes_first() -> None:
+    worlds = {"arm": World(right=falling(0.95, 0.06)), "human": World()}
+    tables = [planted.tables(worlds, seed=s, generations=(0, 1, 2), items=120) for s in (0, 1, 2)]
+    joined = [pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)]
+    found = analysis.analyse(analysis.study_of(*joined, controls={"arm": "human"}), ["trend"])
+    lines = stage_text.findings_lines(found)
+    text = "\n".join(lines)
+    assert lines[0] == stage_text.ESTIMANDS["recipe"]
+    assert "seed 0" in text
+    assert "seed 1" not in text
+    assert "findings on further seeds are not printed" in lines[-1]
+    assert "seed 1" in "\n".join(stage_text.findings_lines(found, all_seeds=True))

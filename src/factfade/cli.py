@@ -103,6 +103,9 @@ def analyse(
     path: Annotated[Path, typer.Argument(help="An experiment's folder, one run in it, or evidence of another tool.")],
     kind: Annotated[list[str] | None, typer.Option("--kind", help="One analysis. Repeatable.")] = None,
     control: Annotated[str | None, typer.Option(help="The lineage that is every other one's control.")] = None,
+    all_seeds: Annotated[
+        bool, typer.Option("--all-seeds", help="Single runs of every seed, not of the first.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Trends, slopes and their ratios, losses over time, calibration, decay, diagnostics: each with its interval."""
@@ -112,7 +115,7 @@ def analyse(
     if as_json:
         print(json.dumps(judging.findings_json(found), indent=2, ensure_ascii=True))
         return
-    for line in stage_text.findings_lines(found):
+    for line in stage_text.findings_lines(found, all_seeds=all_seeds):
         print(safe_text(line, limit=4000))
 
 

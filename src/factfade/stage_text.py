@@ -49,10 +49,29 @@ def lines(
     return out[1:] if out and not out[0] else out
 
 
-def findings_lines(findings: Sequence[Finding]) -> list[str]:
-    """Every finding's sentence, or the reason why there is none, by estimand and analysis."""
-    out = list(_by_estimand(findings))
-    return out[1:] if out and not out[0] else out
+def findings_lines(findings: Sequence[Finding], *, all_seeds: bool = False) -> list[str]:
+    """Every finding's sentence, or the reason why there is none: the recipe's first, then by analysis.
+
+    Of a lineage with several seeds the findings on single runs are those of its first seed, unless `all_seeds`.
+    """
+    first: dict[str, int] = {}
+    for one in findings:
+        if one.seed is not None:
+            first[one.lineage] = min(one.seed, first.get(one.lineage, one.seed))
+    shown = [f for f in findings if all_seeds or f.seed is None or f.seed == first[f.lineage]]
+    out: list[str] = []
+    for estimand in reversed(ESTIMANDS):
+        own = [one for one in shown if one.estimand == estimand and (one.sentence or one.reason)]
+        if not own:
+            continue
+        out += ["", ESTIMANDS[estimand]]
+        for analysis in dict.fromkeys(one.analysis for one in own):
+            out += ["", f"  {analysis}"]
+            out += [f"  - {one.sentence or one.reason}" for one in own if one.analysis == analysis]
+    left = len(findings) - len(shown)
+    if left:
+        out += ["", f"{left:,} findings on further seeds are not printed: --all-seeds, or the path of one run."]
+    return out[1:]
 
 
 def _table(report: StageReport, name: str, seed: int, own: Sequence[StageCall]) -> Iterable[str]:
@@ -107,14 +126,20 @@ def _by_estimand(findings: Sequence[Finding]) -> Iterable[str]:
 
 def _moved(moved: Sequence[Move]) -> Iterable[str]:
     """One line per lineage, seed, stage and margin: the onset at every value of it."""
-    rows: dict[tuple[str, int, str, str], list[str]] = {}
+    rows: dict[tuple[str, int, str, str], list[tuple[str, str]]] = {}
     for one in moved:
-        unit = f"{one.value:.3g}" if one.margin == "fluency_nats" else f"{100 * one.value:.3g} points"
-        onset = "none" if one.generation is None else f"generation {one.generation} ({one.formats} formats)"
-        rows.setdefault((one.lineage, one.seed, one.stage, one.margin), []).append(f"{unit}: {onset}")
+        value = f"{one.value:.3g} nats" if one.margin == "fluency_nats" else f"{100 * one.value:.3g} points"
+        onset = "none" if one.generation is None else f"generation {one.generation}"
+        rows.setdefault((one.lineage, one.seed, one.stage, one.margin), []).append((value, onset))
     if rows:
         yield ""
         yield "Earliest onset over formats at other margins, one at a time"
     for (name, seed, stage, margin), found in rows.items():
-        if any("none" not in text for text in found):
-            yield f"  {name}, seed {seed}, stage {stage}, margin of {margin}: {'; '.join(found)}"
+        onsets = {onset for _, onset in found}
+        if onsets == {"none"}:
+            continue
+        if len(onsets) == 1:
+            said = f"{found[0][1]} at every margin from {found[0][0]} to {found[-1][0]}"
+        else:
+            said = "; ".join(f"{value}: {onset}" for value, onset in found)
+        yield f"  {name}, seed {seed}, stage {stage}, margin of {margin}: {said}"

@@ -28,6 +28,7 @@ ANALYSES: dict[str, str] = {
     "ablation": "factfade.analysis.ablation",
     "sensitivity": "factfade.analysis.sensitivity",
     "mediation": "factfade.analysis.mediation",
+    "lead_lag": "factfade.analysis.lead_lag",
 }
 
 

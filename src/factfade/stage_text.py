@@ -67,11 +67,21 @@ def findings_lines(findings: Sequence[Finding], *, all_seeds: bool = False) -> l
         out += ["", ESTIMANDS[estimand]]
         for analysis in dict.fromkeys(one.analysis for one in own):
             out += ["", f"  {analysis}"]
-            out += [f"  - {one.sentence or one.reason}" for one in own if one.analysis == analysis]
+            place = None
+            for one in (f for f in own if f.analysis == analysis):
+                if place != (place := _place(one)):
+                    out.append(f"    {place}")
+                out.append(f"    - {one.sentence or one.reason}")
     left = len(findings) - len(shown)
     if left:
         out += ["", f"{left:,} findings on further seeds are not printed: --all-seeds, or the path of one run."]
     return out[1:]
+
+
+def _place(finding: Finding) -> str:
+    """What a finding is about: its lineage, seed and format."""
+    seed = "" if finding.seed is None else f", seed {finding.seed}"
+    return f"{finding.lineage}{seed}{f', {finding.format}' if finding.format else ''}:"
 
 
 def _table(report: StageReport, name: str, seed: int, own: Sequence[StageCall]) -> Iterable[str]:

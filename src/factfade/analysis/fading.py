@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def failure_findings(panel: Panel, threshold: float) -> Iterator[Finding]:
         method=METHOD,
     )
     at = dict(shares)
-    extra = {
+    extra: dict[str, Any] = {
         "threshold": threshold,
         "by_generation": [{"generation": g, **plain(s)} for g, s in shares],
         "censored": not found.failed,
@@ -107,7 +108,7 @@ def failures_over_seeds(study: Study, lineage: str, format: str, threshold: floa
     found = median_time(list(failures.values()), level=LEVEL)
     failed = sum(f.failed for f in failures.values())
     place = (lineage, None, format)
-    extra = {
+    extra: dict[str, Any] = {
         "threshold": threshold,
         "failed": failed,
         "seeds": [

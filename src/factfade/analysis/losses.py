@@ -139,7 +139,7 @@ def _features(run: Followed, codes: Codes, count: int) -> _Features:
     moved = both & (run.states[:, 1:] != run.states[:, :-1])
     columns = [run.states[:, 0] == 1.0, ~np.isnan(run.states[:, 0])]
     columns += [both[:, steps == d].sum(axis=1) for d in gaps] + [moved[:, steps == d].sum(axis=1) for d in gaps]
-    rest = np.stack([np.bincount(codes, weights=c, minlength=count) for c in columns], axis=1)
+    rest = np.array([np.bincount(codes, weights=c, minlength=count) for c in columns], dtype=np.float64).T
     return _Features(
         table=np.concatenate([table, rest], axis=1),
         support=support(pairs[:, 0], pairs[:, 1]),

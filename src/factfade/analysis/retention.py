@@ -158,7 +158,7 @@ def _lost(place: Place, found: LossStudy) -> Finding:
         }
         for g, value, low, high, expected, first in rows
     ]
-    extra = {"curve": curve, "lost": found.lost, "wrong_in_the_last_only": found.single, "clusters": found.clusters}
+    extra: dict[str, Any] = {"curve": curve, "lost": found.lost, "wrong_in_the_last_only": found.single}
     return finding(ANALYSIS, "lost", place, found.share, sentence, never_wrong=found.never_wrong, **extra)
 
 
@@ -225,7 +225,7 @@ def _traits(panel: Panel, run: Followed, domain: Any, frequency: Floats) -> Trai
 
 def _early(place: Place, run: Followed, traits: Traits) -> Iterator[Finding]:
     found = predicted(losses(run.states, run.generations), run.states, run.generations, traits)
-    extra = {"losses": found.events, "questions": found.questions, "variables": found.variables}
+    extra: dict[str, Any] = {"losses": found.events, "questions": found.questions, "variables": found.variables}
     notes = [safe_text(note) for note in found.notes]
     if found.reason:
         sentence = f"What predicts an early loss is not known: {found.reason}."
@@ -252,7 +252,7 @@ def _odds(place: Place, odds: Odds, found: Predicted, notes: list[str], extra: d
         f"{name[:1].upper()}{name[1:]}, {odds.step}: the odds of being lost in a generation are multiplied by "
         f"{said(ratio, '', units='items right at generation 0')}, the other predictors held fixed."
     )
-    more = {**extra, "predictor": name, "step": odds.step, "notes": notes}
+    more: dict[str, Any] = {**extra, "predictor": name, "step": odds.step, "notes": notes}
     return finding(ANALYSIS, "early_loss", place, ratio, sentence, unit="odds ratio", p=odds.p, **more)
 
 

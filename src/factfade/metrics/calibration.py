@@ -11,7 +11,7 @@ import numpy as np
 from factfade.columns import Codes, Floats, as_float, as_text, clusters_of
 from factfade.metrics.shared import Group, groups, missing, score_of, unknown
 from factfade.records import PARSEABLE
-from factfade.stats.calibration import CalibrationError, brier, calibration_error
+from factfade.stats.calibration import Binning, CalibrationError, brier, calibration_error
 from factfade.stats.discrimination import auroc
 from factfade.stats.intervals import Interval, mean, share, zero_event_bound
 from factfade.verdicts import Score, ScoreRow
@@ -149,7 +149,8 @@ class Calibration:
         yield score_of(f"{prefix}brier", parts.score, unit="")
         for name in ("reliability", "resolution", "uncertainty", "within"):
             yield score_of(f"{prefix}brier_{name}", getattr(parts, name), unit="", note=note)
-        for name, binning in (("ece", "width"), ("ece_mass", "mass")):
+        shapes: tuple[tuple[str, Binning], ...] = (("ece", "width"), ("ece_mass", "mass"))
+        for name, binning in shapes:
             found = calibration_error(c, y, owner, bins=self.bins, binning=binning, draws=self.draws, level=self.level)
             yield from self._error(prefix + name, found)
         ranks = auroc(c, y, owner, level=self.level).interval

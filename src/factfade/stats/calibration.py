@@ -220,10 +220,9 @@ def _null_errors(confidence: Floats, at: Codes, codes: Codes, count: int, rho: f
     share_out = np.zeros((n, int(at.max()) + 1))
     share_out[np.arange(n), at[order]] = 1.0
     random = np.random.default_rng(seed)
-    if rho > 0.0:
-        from scipy.special import ndtri
+    from scipy.special import ndtri
 
-        threshold = ndtri(c)
+    threshold = ndtri(c)
     errors: list[Floats] = []
     block = max(1, 2_000_000 // n)
     for start in range(0, draws, block):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,14 +64,18 @@ def auroc(
 
 
 def auroc_change(
-    before: Sequence[ArrayLike], after: Sequence[ArrayLike], clusters: ArrayLike | None = None, *, level: float = 0.95
+    before: tuple[ArrayLike, ArrayLike],
+    after: tuple[ArrayLike, ArrayLike],
+    clusters: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
 ) -> Interval:
     """AUROC after minus before, each a pair (confidence, right) of the same items in the same order.
 
     The two intervals are joined by the square-and-add rule with the correlation of the two estimates between
     clusters (MOVER; Zou and Donner 2008). None where either time has one class only.
     """
-    first, second = (auroc(*time, clusters, level=level) for time in (before, after))
+    first, second = (auroc(c, y, clusters, level=level) for c, y in (before, after))
     a, b = first.interval, second.interval
     if a.n != b.n:
         raise ValueError("a change of AUROC needs the same items before and after")

@@ -83,11 +83,12 @@ def logistic(
         step = np.linalg.solve(state[2], state[1])
         size = float(np.abs(step).max())
         step *= min(1.0, 5.0 / size) if size > 0 else 1.0
+        trial = _state(x, y, beta + step, firth)
         for _ in range(40):
-            trial = _state(x, y, beta + step, firth)
             if trial[0] >= value - 1e-12:
                 break
             step = step / 2
+            trial = _state(x, y, beta + step, firth)
         beta, state, value = beta + step, trial, trial[0]
         # Where the events are separated, the likelihood grows for ever: log odds beyond this mean "without end".
         if float(np.abs(x @ beta).max()) > 30.0 and not firth:
@@ -95,7 +96,7 @@ def logistic(
         if float(np.abs(step).max()) <= 1e-10 * max(1.0, float(np.abs(beta).max())):
             converged = True
             break
-    model = np.linalg.inv(state[2])
+    model = np.asarray(np.linalg.inv(state[2]), dtype=np.float64)
     robust = None
     if count > 1 and n > k:
         score = x * (y - _probability(x @ beta))[:, None]

@@ -157,7 +157,7 @@ def chain_survival(chain: Chain, generations: Sequence[int]) -> Floats:
 def chain_first_wrong(chain: Chain, generations: Sequence[int]) -> Floats:
     """Share of items right at generation 0 and at every evaluation up to each generation, under the chain."""
     stay = np.stack([np.ones_like(chain.right)] + [1 - chain.losing(int(d)) for d in np.diff(generations)], axis=-1)
-    return np.cumprod(stay, axis=-1)
+    return np.asarray(np.cumprod(stay, axis=-1), dtype=np.float64)
 
 
 def _checked(states: Floats, generations: Sequence[int]) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from factfade import registry
 from factfade.data import hub
-from factfade.data.questions import ClozeQuestions, JsonlQuestions, MmluQuestions, answer_index
+from factfade.data.fields import answer_index
+from factfade.data.questions import ClozeQuestions, JsonlQuestions, MmluQuestions
 from factfade.errors import ConfigError, DataError, FactfadeError, NotFound
 
 ROW = {"subject": "history", "question": "Who?", "choices": ["Ann", "Bob", "Cid", "Dan"], "answer": 1}

@@ -16,13 +16,22 @@ from random import Random
 from typing import Any, ClassVar, Literal
 
 from factfade.data import hub, mmlu
-from factfade.data.lines import json_type, read_json_lines, read_json_list, stamp, text_field, unique_id
+from factfade.data.fields import (
+    accepted_answers,
+    answer_index,
+    choices_of,
+    flag,
+    optional,
+    record_field,
+    right_choice,
+    short,
+    strings,
+)
+from factfade.data.lines import read_json_lines, read_json_list, stamp, text_field, unique_id
 from factfade.errors import DataError
 from factfade.records import Question, canonical_json, derived_seed, sha256_text
 
 VERSION = 1
-LETTERS = "ABCDEFGHIJ"
-MAX_FIELD_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +178,9 @@ class MmluQuestions(_Set):
 
 
 def _mmlu_question(row: Mapping[str, Any], place: str, number: int) -> Question:
-    choices = _choices(row, "choices", place, number)
+    choices = choices_of(row, "choices", place, number)
     return Question(
-        text=_short(text_field(row, "question", place, number), place, number),
+        text=short(text_field(row, "question", place, number), place, number),
         choices=choices,
         answer=answer_index(row.get("answer"), choices, place, number),
         domain=text_field(row, "subject", place, number),
@@ -211,19 +220,19 @@ class JsonlQuestions(_Set):
         ids: dict[str, int] = {}
         for number, row in read_json_lines(path, counts):
             unique_id(row, "id", ids, path, number)
-            choices = _choices(row, "choices", path, number) if "choices" in row else ()
-            accepted = () if choices else _accepted(row, path, number)
+            choices = choices_of(row, "choices", path, number) if "choices" in row else ()
+            accepted = () if choices else accepted_answers(row, path, number)
             yield Question(
-                text=_short(text_field(row, "question", path, number), path, number),
+                text=short(text_field(row, "question", path, number), path, number),
                 choices=choices,
-                answer=_chosen(row, choices, path, number) if choices else None,
+                answer=right_choice(row, choices, path, number) if choices else None,
                 accepted=accepted,
-                candidates=_strings(row, "candidates", path, number) if "candidates" in row else (),
-                closed=_flag(row, "closed", path, number),
-                statement=_optional(row, "statement", path, number),
-                domain=_optional(row, "domain", path, number) or self.domain,
-                entity=_optional(row, "entity", path, number) or "",
-                template=_optional(row, "template", path, number) or "",
+                candidates=strings(row, "candidates", path, number) if "candidates" in row else (),
+                closed=flag(row, "closed", path, number),
+                statement=optional(row, "statement", path, number),
+                domain=optional(row, "domain", path, number) or self.domain,
+                entity=optional(row, "entity", path, number) or "",
+                template=optional(row, "template", path, number) or "",
                 source=path,
             )
 
@@ -256,7 +265,7 @@ class ClozeQuestions(_Set):
         rows: list[tuple[str, str, str, str]] = []
         fields = ("prompt", "attribute", "subject", "relation_id")
         for number, row in enumerate(read_json_list(self.path), start=1):
-            prompt, attribute, subject, relation = (_record_field(row, name, self.path, number) for name in fields)
+            prompt, attribute, subject, relation = (record_field(row, name, self.path, number) for name in fields)
             rows.append((prompt, attribute, subject, relation))
         known = sorted({row[3] for row in rows})
         if unknown := [name for name in self.relations if name not in known]:
@@ -286,107 +295,3 @@ class ClozeQuestions(_Set):
             )
             for prompt, _, subject, relation in kept
         ], []
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Fields
-
-
-def answer_index(value: Any, choices: Sequence[str], place: str, number: int) -> int:
-    """Index of the right choice out of an index from 0, a letter, or the text of exactly one choice."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 0 <= value < len(choices):
-            hint = "indices start at 0"
-            raise DataError(
-                f"the answer {value} is no index of {len(choices)} choices", file=place, line=number, hint=hint
-            )
-        return value
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(
-            f"the answer must be an index, a letter or the text of a choice, here it is {json_type(value)}",
-            file=place,
-            line=number,
-        )
-    text = value.strip()
-    same = [i for i, choice in enumerate(choices) if choice == text]
-    letter = LETTERS.find(text.upper()) if len(text) == 1 else -1
-    by_letter = [letter] if 0 <= letter < len(choices) else []
-    if len({*same, *by_letter}) == 1:
-        return (same or by_letter)[0]
-    what = (
-        "is both a letter and the text of another choice"
-        if same and by_letter
-        else ("is the text of several choices" if same else "is no choice")
-    )
-    raise DataError(f"the answer {text[:60]!r} {what}", file=place, line=number, hint="write its index, from 0")
-
-
-def _chosen(row: Mapping[str, Any], choices: Sequence[str], place: str, number: int) -> int:
-    if "answer" in row or "answer_label" not in row:
-        return answer_index(row.get("answer"), choices, place, number)
-    labels = _strings(row, "labels", place, number) if "labels" in row else tuple(LETTERS[: len(choices)])
-    label = text_field(row, "answer_label", place, number)
-    if len(labels) != len(choices) or labels.count(label) != 1:
-        raise DataError(f"the answer_label {label[:60]!r} names no single choice", file=place, line=number)
-    return labels.index(label)
-
-
-def _accepted(row: Mapping[str, Any], place: str, number: int) -> tuple[str, ...]:
-    if "answers" in row:
-        return tuple(dict.fromkeys(_strings(row, "answers", place, number)))
-    if "answer" not in row:
-        raise DataError(
-            "neither choices nor answers are there",
-            file=place,
-            line=number,
-            hint="write choices and answer, or answers, or answer and aliases",
-        )
-    first = text_field(row, "answer", place, number).strip()
-    aliases = _strings(row, "aliases", place, number, empty=True) if "aliases" in row else ()
-    return tuple(dict.fromkeys((first, *aliases)))
-
-
-def _choices(row: Mapping[str, Any], field: str, place: str, number: int) -> tuple[str, ...]:
-    choices = _strings(row, field, place, number)
-    if not 2 <= len(choices) <= len(LETTERS):
-        raise DataError(f"{len(choices)} choices: there must be 2 to {len(LETTERS)}", file=place, line=number)
-    return choices
-
-
-def _strings(row: Mapping[str, Any], field: str, place: str, number: int, *, empty: bool = False) -> tuple[str, ...]:
-    value = row.get(field)
-    if not isinstance(value, list) or not (value or empty):
-        what = "an empty list" if value == [] else json_type(value) if field in row else "missing"
-        raise DataError(f"the field {field!r} must be a list of strings, here it is {what}", file=place, line=number)
-    for text in value:
-        if not isinstance(text, str) or not text.strip():
-            what = "blank" if isinstance(text, str) else json_type(text)
-            raise DataError(f"a member of {field!r} must be a string, here it is {what}", file=place, line=number)
-    return tuple(_short(text, place, number) for text in value)
-
-
-def _optional(row: Mapping[str, Any], field: str, place: str, number: int) -> str | None:
-    return None if row.get(field) is None else _short(text_field(row, field, place, number), place, number)
-
-
-def _flag(row: Mapping[str, Any], field: str, place: str, number: int) -> bool:
-    value = row.get(field, False)
-    if not isinstance(value, bool):
-        raise DataError(
-            f"the field {field!r} must be true or false, here it is {json_type(value)}", file=place, line=number
-        )
-    return value
-
-
-def _record_field(row: Mapping[str, Any], field: str, place: str, number: int) -> str:
-    try:
-        return _short(text_field(row, field, place, None), place, number)
-    except DataError as error:
-        reason = error.message.removeprefix(f"{place}: ")
-        raise DataError(f"record {number}: {reason}", file=place, hint=error.hint) from None
-
-
-def _short(text: str, place: str, number: int) -> str:
-    if len(text) > MAX_FIELD_CHARACTERS:
-        raise DataError(f"a text is longer than {MAX_FIELD_CHARACTERS} characters", file=place, line=number)
-    return text.strip()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,10 @@ from factfade.stats.paired import paired_loss
 from factfade.stats.survival import (
     Support,
     at_times,
+    known_at,
     losses,
-    percentile_bounds,
     resampled,
+    score_bounds,
     support,
     tabulated,
     turnbull,
@@ -164,8 +164,13 @@ def loss_study(run: Followed) -> LossStudy:
         sums = sums[sums[:, features.kinds] > 0]
         curves = features.survival(sums, run.generations)
         chains = chain_survival(features.chain(sums), run.generations)
-        curve = Curve(**_bounded(values, curves, clusters))
-        chain_curve = Curve(**_bounded(expected, chains, clusters))
+        known = known_at(found.left, found.right, run.generations)
+        sizes = np.unique(codes[found.items], return_counts=True)[1]
+        low, high = score_bounds(values, curves, known, sizes, run.generations, level=LEVEL)
+        curve = Curve(values=values, low=low, high=high)
+        tail = 1 - two_sided(LEVEL)
+        low, high = np.nanquantile(chains, [tail, 1 - tail], axis=0)
+        chain_curve = Curve(values=expected, low=low, high=high)
         excess_draws = chains[:, -1] - curves[:, -1]
     curve = curve or Curve(values=values, low=None, high=None)
     chain_curve = chain_curve or Curve(values=expected, low=None, high=None)
@@ -184,7 +189,7 @@ def loss_study(run: Followed) -> LossStudy:
             n=n,
             clusters=clusters,
             level=LEVEL,
-            method="turnbull, bootstrap over clusters",
+            method="turnbull, score interval at the variance of a bootstrap over clusters",
         ),
         curve=curve,
         chain=chain,
@@ -203,11 +208,6 @@ def _final_losses(run: Followed, states: Floats) -> Floats:
     marks = np.zeros(len(states))
     marks[found.items[found.lost]] = 1.0
     return marks
-
-
-def _bounded(values: Floats, draws: Floats, clusters: int) -> dict[str, Any]:
-    low, high = percentile_bounds(values, draws, clusters, level=LEVEL)
-    return {"values": values, "low": low, "high": high}
 
 
 def difference(value: float, draws: Floats | None, n: int, clusters: int) -> Interval:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from factfade.stats.intervals import Codes, Floats, Interval, codes_of, two_sided, zero_event_bound
+from factfade.stats.intervals import Codes, Floats, Interval, codes_of, score_quantile, two_sided, wilson_bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,20 +141,35 @@ def tabulated(codes: Codes, count: int, kinds: Codes, size: int) -> Floats:
     return table
 
 
-def percentile_bounds(
-    values: Floats, draws: Floats, clusters: int, *, level: float, span: tuple[float, float] = (0.0, 1.0)
+def score_bounds(
+    values: Floats, draws: Floats, known: ArrayLike, sizes: ArrayLike, times: Sequence[int], *, level: float
 ) -> tuple[Floats, Floats]:
-    """Percentile bounds of shares over resamples (draws, times).
+    """Bounds of survival (times) from resamples (draws, times): Wilson's interval at the effective number of items.
 
-    Where the estimate is at an end of `span` no resample leaves it; the bound is then the exact one for a share of
-    which nothing was seen in so many clusters, 1 - alpha^(1/n).
+    The number is n over how often the bootstrap variance holds the binomial one, at least 1: percentiles of the same
+    resamples cover too rarely near 1, where few are lost, and collapse at 1. Where nothing varies, the items that are
+    `known` at that time count, less the largest design effect of clusters of these `sizes`. Survival at time 0 is 1.
     """
-    tail = 1 - two_sided(level)
-    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
-    slack = zero_event_bound(clusters, tail) * (span[1] - span[0])
-    low = np.where(values >= span[1], span[1] - slack, np.minimum(low, values))
-    high = np.where(values <= span[0], span[0] + slack, np.maximum(high, values))
-    return low, high
+    m, seen = np.asarray(sizes, dtype=np.float64), np.asarray(known, dtype=np.float64)
+    n, spread = float(m.sum()), draws.var(axis=0)
+    z = score_quantile(level, int(n), len(m))
+    low, high = np.ones(len(values)), np.ones(len(values))
+    for i, value in enumerate(values):
+        if times[i] <= 0:
+            continue
+        usual = value * (1 - value) / n
+        if usual > 0.0 and spread[i] > 0.0:
+            effective = n / max(1.0, float(spread[i]) / usual)
+        else:
+            effective = max(1.0, float(seen[i])) / float(np.dot(m, m) / n)
+        low[i], high[i] = wilson_bounds(float(value) * effective, effective, z)
+    return np.minimum(low, values), np.maximum(high, values)
+
+
+def known_at(left: ArrayLike, right: ArrayLike, times: Sequence[int]) -> Floats:
+    """How many items are known to be lost or not lost at each time."""
+    when = np.asarray(times, dtype=np.float64)[:, None]
+    return ((np.asarray(left) >= when) | (np.asarray(right) <= when)).sum(axis=1).astype(np.float64)
 
 
 def survival_curve(
@@ -167,12 +182,12 @@ def survival_curve(
     draws: int = 1000,
     seed: int = 0,
 ) -> Survival:
-    """Turnbull's survival at `times`, with percentile bounds of a bootstrap over clusters.
+    """Turnbull's survival at `times`, with score bounds of a bootstrap over clusters.
 
     No bounds with fewer than two clusters; no items give no values.
     """
     low, high = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    n, method = len(low), "turnbull, bootstrap over clusters"
+    n, method = len(low), "turnbull, score interval at the variance of a bootstrap over clusters"
     codes, count = codes_of(clusters, n)
     two_sided(level)
     if n == 0:
@@ -188,7 +203,8 @@ def survival_curve(
     if count > 1:
         drawn = resampled(tabulated(codes, count, kinds, len(pairs)), draws, seed)
         curves = at_times(found, turnbull(found.holds, drawn, tolerance=1e-6, most=2000), times)
-        bounds = percentile_bounds(values, curves, count, level=level)
+        known, sizes = known_at(low, high, times), np.bincount(codes, minlength=count)
+        bounds = score_bounds(values, curves, known, sizes, times, level=level)
         below, above = bounds[0].tolist(), bounds[1].tolist()
     return Survival(
         times=tuple(times),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -39,6 +40,32 @@ def test_wrong_usage_is_two_lines_and_exit_2(
     assert said in error.lower()
     assert "Traceback" not in error
     assert len(error.strip().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"), [(KeyboardInterrupt(), 130, "stopped"), (SystemExit(143), 143, "terminated")]
+)
+def test_a_signal_has_its_exit_code_and_says_that_work_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    raised: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def stops(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("factfade.sweep.run", stops)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert call(monkeypatch, "demo", "--out", str(tmp_path)) == code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    error = capsys.readouterr().err
+    assert f"factfade: {said}; what is done is kept" in error
+    assert "Traceback" not in error
 
 
 def test_parts_lists_every_kind(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

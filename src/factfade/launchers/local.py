@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +40,8 @@ class LocalLauncher:
         self, root: Path, runs: Sequence[tuple[str, int]], *, generations: int, allow: Sequence[str] = ()
     ) -> list[dict[str, Any]]:
         """Brings every (arm, seed) of `runs` to its last generation. Returns one dict per failure: label, message, hint
-        and exit code; one failing run does not stop the others. Ctrl-C ends the workers and raises KeyboardInterrupt;
-        what is committed stays."""
+        and exit code; one failing run does not stop the others. Ctrl-C ends the workers and raises KeyboardInterrupt,
+        a second one without waiting for them; what is committed stays."""
         labels = {(START, 0): "start model"} | {run: f"{run[0]} seed {run[1]}" for run in runs}
         totals = {label: (generations if run[0] != START else 0) for run, label in labels.items()}
         count = min(self.workers or max((os.cpu_count() or 1) // self.threads, 1), max(len(runs), 1) + 1)
@@ -87,8 +88,7 @@ class _Board:
                 elif self._handle(event, busy[index]):
                     del busy[index]
         finally:
-            for worker in workers.values():
-                _end(worker)
+            _end(list(workers.values()))
         return self.failures
 
     def _worker(self, index: int, threads: int) -> subprocess.Popen[str]:
@@ -164,20 +164,36 @@ def _death(code: int) -> str:
     return f"the worker ended unexpectedly (exit status {code})"
 
 
-def _end(worker: subprocess.Popen[str]) -> None:
-    """Closes a worker's input; one that is still at work is terminated (its commits are atomic)."""
-    if worker.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            worker.stdin.close()
+def _end(workers: Sequence[subprocess.Popen[str]]) -> None:
+    """Closes the workers' input; those still at work are terminated together (their commits are atomic).
+
+    A signal that arrives meanwhile, a second Ctrl-C, ends the patience: what still lives is killed at once, so that
+    no worker is left behind with the lock of its run.
+    """
     try:
-        worker.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:
-        worker.terminate()
-        try:
-            worker.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            worker.kill()
+        for worker in workers:
+            if worker.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    worker.stdin.close()
+        if not _ended(workers, 0.5):
+            for worker in workers:
+                worker.terminate()
+            _ended(workers, 5.0)
+    finally:
+        for worker in workers:
+            worker.kill()  # does nothing to one that has ended
             worker.wait()
+
+
+def _ended(workers: Sequence[subprocess.Popen[str]], seconds: float) -> bool:
+    """Waits for all of them, at most so long."""
+    deadline = time.monotonic() + seconds
+    for worker in workers:
+        try:
+            worker.wait(timeout=max(deadline - time.monotonic(), 0.0))
+        except subprocess.TimeoutExpired:
+            return False
+    return True
 
 
 def work(root: Path, tasks: IO[str], events: IO[str]) -> None:

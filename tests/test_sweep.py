@@ -10,11 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from factfade import run
-from factfade.errors import DataError
+from factfade import loop, run, store
+from factfade.config import parse
+from factfade.errors import DataError, RunFailed
+from factfade.launchers.local import LocalLauncher
+from factfade.progress import Silent
 from factfade.sweep import to_toml
 from tests import small
 
@@ -63,6 +67,116 @@ def test_a_malformed_file_is_refused_before_any_folder_is_made(materials: Path, 
     with pytest.raises(DataError, match=r"bad\.jsonl.*2"):
         run(experiment, tmp_path / "runs")
     assert not (tmp_path / "runs" / "small").exists()
+
+
+def failing(*, begins: bool = True, start: bool = False) -> Any:
+    """A launcher that evaluates the start model; the runs fail once they have begun, or before."""
+
+    def launch(self: Any, root: Path, wanted: Any, *, generations: int, allow: Any = ()) -> list[dict[str, Any]]:
+        experiment = parse(store.open_experiment(root).settings())
+        loop.run_start(experiment, root, progress=Silent())
+        for arm, seed in wanted if begins else ():
+            with store.open_experiment(root).run(arm, seed).lock():
+                pass
+        said = {"generation": 1, "hint": "a hint", "exit_code": 4}
+        failures = [{**said, "label": arm, "arm": arm, "seed": n, "message": f"no {arm}"} for arm, n in wanted]
+        return [*failures, *([{**said, "label": "start", "arm": "", "seed": 0, "message": "no start"}] * start)]
+
+    return launch
+
+
+def test_when_every_run_fails_what_is_there_is_called_and_the_failures_are_returned(
+    materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalLauncher, "launch", failing())
+    outcome = run(small.experiment(materials), tmp_path)
+    assert [f["arm"] for f in outcome.failures] == ["human_only", "general"]
+    assert outcome.stages is not None
+    assert (outcome.path / "stages.json").is_file()
+
+
+def test_when_every_run_fails_before_it_begins_the_first_failure_is_said(
+    materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalLauncher, "launch", failing(begins=False))
+    with pytest.raises(RunFailed, match="every run failed; human_only: no human_only") as caught:
+        run(small.experiment(materials), tmp_path)
+    assert caught.value.hint == "a hint"
+
+
+def test_a_start_model_that_cannot_be_evaluated_is_an_error_of_its_own(
+    materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalLauncher, "launch", failing(start=True))
+    with pytest.raises(RunFailed, match="start model could not be evaluated: no start") as caught:
+        run(small.experiment(materials), tmp_path)
+    assert caught.value.hint == "a hint"
+
+
+def begun(out: Path, materials: Path) -> subprocess.Popen[str]:
+    """The command in a process of its own, once its workers have committed one step more."""
+    file, before = out / "small.toml", len(committed(out))
+    file.write_text(to_toml(small.experiment(materials)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "factfade", "run", str(file), "--out", str(out / "runs"), "--workers", "2"],
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while not workers_of(process) or len(committed(out)) <= before:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    return [int(pid) for pid in found]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def committed(root: Path) -> dict[str, int]:
+    """When each committed step of the runs was written."""
+    steps = [p for name in ("synthesize", "train", "evaluate") for p in root.rglob(f"{name}.json")]
+    return {p.relative_to(root).as_posix(): p.stat().st_mtime_ns for p in steps}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_interrupted_and_terminated_sweeps_say_so_and_go_on(materials: Path, clean: Path, tmp_path: Path) -> None:
+    root, kept = tmp_path / "runs" / "small", dict[str, int]()
+    for signals, code, said in (
+        ([signal.SIGINT], 130, "stopped"),
+        ([signal.SIGTERM], 143, "terminated"),
+        ([signal.SIGINT, signal.SIGINT], 130, "stopped"),
+        ([signal.SIGINT, signal.SIGTERM], 143, "terminated"),
+    ):
+        process = begun(tmp_path, materials)
+        workers = workers_of(process)
+        began = time.monotonic()
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.2)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == code, error
+        assert time.monotonic() - began < 8
+        assert f"factfade: {said}; what is done is kept" in error
+        assert "Traceback" not in error
+        assert workers
+        assert not any(map(alive, workers)), "a worker goes on behind the user's back"
+        now = committed(root)
+        assert kept.items() <= now.items(), "what was committed is as it was"
+        kept = now
+    outcome = run(small.experiment(materials), tmp_path / "runs", workers=2)
+    assert outcome.failures == ()
+    assert kept.items() <= committed(root).items()
+    assert small.numbers(root) == small.numbers(clean)
 
 
 def killed_and_resumed(materials: Path, out: Path, moments: list[float]) -> Path:

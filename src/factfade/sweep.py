@@ -13,7 +13,7 @@ import tomli_w
 from factfade import durable, judging, registry, stages, store, versions
 from factfade.assembly import assemble
 from factfade.config import Experiment
-from factfade.errors import OutOfSpace, RunFailed
+from factfade.errors import Inconclusive, OutOfSpace, RunFailed
 from factfade.verdicts import StageReport
 
 STAGES_FILE = "stages.json"
@@ -38,9 +38,11 @@ def run(
 ) -> Outcome:
     """Runs every arm and seed of an experiment into `out`/<name>; what is committed there already is not repeated.
 
-    Writes experiment.toml, environment.json, the runs, stages.json and report.html. The stage rule is stored with the
+    Writes experiment.toml, environment.json, the runs and stages.json. The stage rule is stored with the
     experiment before generation 1. Raises SettingsChanged when the folder was made with other settings, RunFailed when
-    every run failed; single failures are in the Outcome. `force` goes on where the disk looks too small.
+    the start model could not be evaluated, and when every run failed with nothing to call. Else the runs that failed
+    are in the Outcome, beside the calls of what they and the others had committed. `force` goes on where the disk looks
+    too small.
     """
     root = Path(out) / experiment.experiment.name
     experiment.check_parts()
@@ -60,11 +62,17 @@ def run(
     with folder.lock():
         launcher = registry.build("launcher", "local", workers=workers, threads=experiment.model.threads)
         failures = launcher.launch(root, runs, generations=experiment.experiment.generations, allow=allow)
-        if len({(f["arm"], f["seed"]) for f in failures}) > len(runs) or any(f["arm"] == "" for f in failures):
-            raise RunFailed(
-                f"the start model could not be evaluated: {failures[0]['message']}", hint=failures[0]["hint"]
-            )
-        report = call(root)
+        # Without generation 0 there is nothing to compare any run with.
+        for failure in failures:
+            if failure["arm"] == "":
+                raise RunFailed(f"the start model could not be evaluated: {failure['message']}", hint=failure["hint"])
+        try:
+            report = call(root)
+        except Inconclusive:
+            if not failures:
+                raise
+            first = failures[0]
+            raise RunFailed(f"every run failed; {first['label']}: {first['message']}", hint=first["hint"]) from None
     return Outcome(path=root, stages=report, failures=tuple(failures))
 
 

@@ -119,8 +119,8 @@ class CalibrationError:
     The error of a perfectly calibrated model is not 0 at finite n. `expected` is its mean and `low`, `high` its
     quantiles at `level` with these confidences; `p` is the share of simulated errors at least as large as `value`
     (one added to both counts). `dependence` is the correlation within clusters that the simulation carries. There
-    is no interval around `value`: it is biased upward by an amount that depends on the truth, so that a bootstrap
-    around it is centred twice wrong.
+    is no interval around `value`: it is biased upward by an amount that depends on the truth, and a bootstrap adds the
+    same bias once more.
     """
 
     value: float | None
@@ -151,8 +151,8 @@ def calibration_error(
     """ECE and what a calibrated model of these confidences would show (seeded simulation, `draws` times).
 
     A draw makes each item right with its confidence as probability. Items of a cluster are drawn together through a
-    Gaussian copula whose correlation is estimated from the binned residuals (sin(pi phi / 2) of their mean product
-    within clusters, at least 0), so that wordings of one item do not count as fresh evidence.
+    Gaussian copula whose correlation matches the products of the residuals within clusters (0 to 1; 1 with fewer than
+    four clusters), so that wordings of one item do not count as fresh evidence.
     """
     c, y = answers_of(confidence, right)
     n = len(c)
@@ -174,7 +174,7 @@ def calibration_error(
         )
     at = bins_of(c, bins, binning)
     value = float(np.abs(np.bincount(at, weights=c - y)).sum() / n)
-    rho = _dependence(y, at, codes, count) if count < n else 0.0
+    rho = _dependence(c, y, codes, count) if count < n else 0.0
     null = _null_errors(c, at, codes, count, rho, draws, seed)
     low, high = np.quantile(null, [1 - two_sided(level), two_sided(level)])
     return CalibrationError(
@@ -194,16 +194,42 @@ def calibration_error(
     )
 
 
-def _dependence(right: Floats, at: Codes, codes: Codes, count: int) -> float:
-    """Latent correlation within clusters of what the bins leave unexplained."""
-    rate = (np.bincount(at, weights=right) / np.maximum(np.bincount(at), 1))[at]
-    spread = np.sqrt(rate * (1 - rate))
-    residual = np.where(spread > 0, (right - rate) / np.where(spread > 0, spread, 1.0), 0.0)
-    sums, squares = (np.bincount(codes, weights=v, minlength=count) for v in (residual, residual**2))
-    sizes = np.bincount(codes[spread > 0], minlength=count)
-    pairs = float(np.sum(sizes * (sizes - 1)))
-    phi = float(np.sum(sums**2 - squares)) / pairs if pairs else 0.0
-    return math.sin(math.pi / 2 * min(max(phi, 0.0), 1.0))
+def _dependence(confidence: Floats, right: Floats, codes: Codes, count: int) -> float:
+    """Latent correlation within clusters that makes the products of residuals within clusters as large as seen.
+
+    A straight line is taken out of the residuals (right - confidence) first, so that a model that is too sure by a
+    steady amount is not read as dependence, and the freedom that this takes is given back. The products expected at a
+    correlation come from Gauss-Hermite quadrature over the shared normal; beyond .98 it is 1.
+    """
+    from scipy.special import ndtr, ndtri
+
+    if count < 4:
+        return 1.0
+    n, line = len(right), np.column_stack([np.ones(len(right)), confidence])
+    gap = right - confidence
+    residual = gap - line @ np.linalg.lstsq(line, gap, rcond=None)[0]
+    sums = np.bincount(codes, weights=residual, minlength=count)
+    seen = float(np.dot(sums, sums)) * count / (count - 2) - float(np.dot(residual, residual)) * n / (n - 2)
+    if seen <= 0.0:
+        return 0.0
+    nodes, weights = np.polynomial.hermite_e.hermegauss(21)
+    weights = weights / weights.sum()
+    threshold = ndtri(confidence)[:, None]
+
+    def expected(rho: float) -> float:
+        with np.errstate(invalid="ignore"):
+            moved = ndtr((threshold - math.sqrt(rho) * nodes) / math.sqrt(1 - rho)) - confidence[:, None]
+        between = np.zeros((count, len(nodes)))
+        np.add.at(between, codes, moved)
+        return float(((between**2).sum(axis=0) - (moved**2).sum(axis=0)) @ weights)
+
+    low, high = 0.0, 0.98
+    if expected(high) <= seen:
+        return 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if expected(middle) < seen else (low, middle)
+    return (low + high) / 2
 
 
 def _null_errors(confidence: Floats, at: Codes, codes: Codes, count: int, rho: float, draws: int, seed: int) -> Floats:

@@ -129,7 +129,7 @@ def test_copies_of_an_item_widen_the_null_band() -> None:
 
 
 def test_calibrated_clusters_are_rejected_as_often_as_said() -> None:
-    """Four wordings an item with latent correlation .6: 5% are rejected, and half of them where clusters are ignored."""
+    """Four wordings an item, latent correlation .6: 5% are rejected, and half of them where clusters are ignored."""
     random = np.random.default_rng(5)
     owner, calls = np.arange(200) // 4, []
     for seed in range(150):

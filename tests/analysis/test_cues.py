@@ -86,7 +86,7 @@ def test_a_start_model_that_knew_everything_is_judged_against_guessing() -> None
     assert found["likelihood"].extra["base"]["value"] == pytest.approx(0.2)
     assert found["likelihood"].extra["base"]["method"] == "guessing"
     assert found["likelihood"].extra["verdict"] == found["uninformative"].extra["verdict"] == "not elicited"
-    assert "against guessing" not in found["partial"].sentence
+    assert "against 20.0% by guessing" in found["likelihood"].sentence
     assert "it takes 20 to know what the cue brings" in found["partial"].reason
     assert found["partial"].value is None
     assert found["partial"].extra["recovered"]["n"] > 100

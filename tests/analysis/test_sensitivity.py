@@ -53,6 +53,9 @@ def test_one_belief_shown_in_any_order_has_no_sensitivity() -> None:
     found = of(rows({"a": own, "b": own, "c": own}), "format_sensitivity")
     assert found.value == pytest.approx(0.0, abs=1e-12)
     assert found.extra["curve"][0]["same"]["value"] == 1.0
+    # Nothing varies, and the bounds still say what 60 items cannot exclude.
+    assert found.extra["curve"][0]["same"]["low"] == pytest.approx(0.05 ** (1 / 60))
+    assert (found.low, found.high) == pytest.approx((0.0, (1 - 0.05 ** (1 / 60)) * np.log(2)))
 
 
 def test_the_divergence_is_scipys_over_original_options() -> None:

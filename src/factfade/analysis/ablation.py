@@ -149,7 +149,7 @@ def _change(run: Aligned, kind: str, drop: Floats, shares: list[tuple[Interval, 
         return finding("ablation", name, place, change, f"Change undetermined: {reason}.", reason=reason)
     verdict = "falls" if change.high < 0.0 else "rises" if change.low > 0.0 else "undetermined"
     meaning = {
-        "falls": "the answer hangs less on what is asked: spurious answering grows",
+        "falls": "the answer hangs less on what is asked, which is spurious answering where the control's does not",
         "rises": "the answer hangs more on what is asked",
         "undetermined": "no direction is shown",
     }[verdict]

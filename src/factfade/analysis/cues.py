@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from factfade.analysis.aligned import Aligned, aligned, right_answers
-from factfade.analysis.saying import finding, plain, said
+from factfade.analysis.saying import finding, number, plain, said
 from factfade.columns import Codes, Floats, as_float, as_lists, as_text
 from factfade.stats.intervals import Interval, share
 from factfade.stats.unpaired import difference
@@ -197,9 +197,11 @@ def _sentence(found: Recovery, cue: str, generation: int) -> str:
     how = CUES[cue]
     if found.verdict == "undetermined" or found.base is None or found.excess is None:
         return f"Undetermined whether the facts lost at generation {generation} are erased ({how}): {found.reason}."
-    against = "guessing" if found.base.method == "guessing" else "facts not known at generation 0"
+    against = f"{said(found.base, 'share')} for facts not known at generation 0"
+    if found.base.method == "guessing":
+        against = f"{number(found.base.value or 0.0, 'share')} by guessing"
     judged = "they were not all erased" if found.verdict == "not elicited" else "no cue of this kind brings them back"
     return (
         f"Of the items lost at generation {generation}, {said(found.recovered, 'share')} are right {how}, against "
-        f"{said(found.base, 'share')} for {against}: {said(found.excess, 'share')} more; {judged}."
+        f"{against}: {said(found.excess, 'share')} more; {judged}."
     )

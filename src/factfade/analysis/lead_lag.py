@@ -15,7 +15,7 @@ import numpy as np
 
 from factfade.analysis.sensitivity import Rows, compare, over_pairs, scored_rows
 from factfade.analysis.stacked import panels_of
-from factfade.columns import Floats, as_float, as_text
+from factfade.columns import Codes, Floats, as_float, as_text
 from factfade.stats.lead_lag import RUNS, LeadLag, lead_lag
 from factfade.stats.multiplicity import holm
 from factfade.verdicts import Finding
@@ -70,11 +70,10 @@ def knowledge(study: Study, run: Run) -> Series:
 
 def indicators(study: Study, run: Run, rows: Rows) -> Mapping[str, Series]:
     """Every indicator of a run by generation; those without data are empty."""
-    here = [r for r in range(len(rows.lineage)) if (rows.lineage[r], int(rows.seed[r])) == run]
     return {
         "parse_rate": _over_formats(study, run, lambda panel: panel.parseable),
         "confidence": _over_formats(study, run, lambda panel: panel.choice_confidence),
-        "format_sensitivity": _sensitivity(rows, here),
+        "format_sensitivity": _sensitivity(rows, rows.of(run)),
         "held_out": _held_out(study.fluency, run),
         "own_under_start": _texts(study, run, "nats"),
         "junk": _texts(study, run, "junk"),
@@ -95,7 +94,7 @@ def _over_formats(study: Study, run: Run, values: Callable[[Panel], Floats]) -> 
     return {g: float(np.mean(own)) for g, own in by_generation.items() if len(own) == most}
 
 
-def _sensitivity(rows: Rows, here: list[int]) -> Series:
+def _sensitivity(rows: Rows, here: Codes) -> Series:
     views = sorted({rows.view[r] for r in here})
     pairs = [(a, b) for i, a in enumerate(views) for b in views[i + 1 :] if a[0] != b[0]]
     if not pairs:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 NAMES = {"total": "loss", "direct": "loss_direct", "indirect": "loss_through_format", "overlap": "loss_overlap"}
 WORDS = {
-    "total": "The loss of right free answers",
-    "direct": "Directly lost, were as many answers parseable as at generation 0 (NDE)",
-    "indirect": "Lost through the format, were parseable answers right as often as at generation 0 (NIE)",
-    "overlap": "Lost both ways, and counted in both",
+    "total": "Loss of right free answers at generation {}",
+    "direct": "Lost directly at generation {}, had as many answers been parseable as at generation 0 (NDE)",
+    "indirect": "Lost through the format at generation {}, had parseable answers been right as often as at "
+    "generation 0 (NIE)",
+    "overlap": "Lost both ways at generation {}, and counted in both (taken off)",
 }
 
 
@@ -74,9 +75,10 @@ def _panel(panel: Panel, level: float) -> list[Finding]:
     for part in PARTS:
         one, other = getattr(splits[-1], part), getattr(adjusted, part)
         reason = "" if one.value is not None else splits[-1].reason or "no item was asked in both generations"
-        sentence = f"{WORDS[part]} at generation {generation}: {said(one, 'share')}."
+        words = WORDS[part].format(generation)
+        sentence = f"{words}: {said(one, 'share')}."
         if reason:
-            sentence = f"{WORDS[part]} at generation {generation}: undetermined; {reason}."
+            sentence = f"{words}: undetermined; {reason}."
         elif other.value is not None and part != "total":
             sentence += f" Within items right and wrong by choice at generation 0: {number(other.value, 'share')}."
         found.append(

@@ -9,10 +9,10 @@ from factfade.verdicts import Estimand, Finding
 
 
 def number(value: float, unit: str) -> str:
-    """A value in its unit: a share in percent, nats with three decimals."""
+    """A value in its unit: a share in percent, nats with three decimals; never a zero with a sign."""
     if unit == "share":
-        return f"{100 * value:.1f}%"
-    return f"{value:.3f} {unit}".rstrip()
+        return f"{round(100 * value, 1) + 0.0:.1f}%"
+    return f"{round(value, 3) + 0.0:.3f} {unit}".rstrip()
 
 
 def said(found: Interval, unit: str, *, units: str = "items") -> str:
@@ -21,7 +21,8 @@ def said(found: Interval, unit: str, *, units: str = "items") -> str:
         return "not known"
     if found.low is None or found.high is None:
         return f"{number(found.value, unit)} (no interval, {found.n} {units})"
-    return f"{number(found.value, unit)} ({number(found.low, unit)} to {number(found.high, unit)}, {found.n} {units})"
+    bare = unit if unit == "share" else ""
+    return f"{number(found.value, unit)} ({number(found.low, bare)} to {number(found.high, bare)}, {found.n} {units})"
 
 
 def finding(

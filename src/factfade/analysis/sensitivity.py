@@ -9,8 +9,8 @@ in nats, with the share of items for which both ways choose the same option.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from factfade.analysis.saying import finding, plain, said
 from factfade.columns import Codes, Floats, as_float, as_lists, as_text, clusters_of, factorized
 from factfade.records import PROBES
 from factfade.stats.information import jensen_shannon, log_normalised, symmetric_kl
-from factfade.stats.intervals import Interval, mean
+from factfade.stats.intervals import Interval, mean, zero_event_bound
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from factfade.verdicts import Finding
 
 MINIMUM = 20
+ENOUGH = 500  # rows out of which a format's rule is read
 Key = tuple[str, int]
 
 
@@ -46,10 +47,9 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The scored rows of the evidence: where each belongs, and its options' keys and values under the rule."""
+    """The scored rows of the evidence by run: where each belongs, its options' keys and their values under the rule."""
 
-    lineage: Sequence[str]
-    seed: Codes
+    runs: Mapping[tuple[str, int], Codes]
     generation: Codes
     item: Codes
     cluster: Codes
@@ -57,14 +57,17 @@ class Rows:
     keys: Sequence[tuple[Key, ...]]
     values: Sequence[Floats]
 
+    def of(self, run: tuple[str, int]) -> Codes:
+        """The rows of one (lineage, seed)."""
+        return self.runs.get(run, np.zeros(0, dtype=np.intp))
+
 
 def findings(study: Study) -> list[Finding]:
     """Per run the sensitivity to the format, and per format of several wordings that to the wording; with changes."""
     rows = scored_rows(study.evidence)
     level = 1 - 2 * study.alpha
     found: list[Finding] = []
-    for lineage, seed in sorted(set(zip(rows.lineage, rows.seed.tolist(), strict=True))):
-        here = [r for r in range(len(rows.lineage)) if rows.lineage[r] == lineage and rows.seed[r] == seed]
+    for (lineage, seed), here in rows.runs.items():
         views = sorted({rows.view[r] for r in here})
         names = sorted({format for format, _ in views})
         if len(names) > 1:
@@ -95,17 +98,33 @@ def scored_rows(evidence: pd.DataFrame) -> Rows:
             kept.append(r)
             values.append(own)
     at = np.array(kept, dtype=np.intp)
-    place = {name: evidence[name].to_numpy()[at] if len(at) else at for name in ("lineage", "seed", "generation")}
+    runs: dict[tuple[str, int], Codes] = {}
+    if len(at):
+        groups = evidence.iloc[at].groupby(["lineage", "seed"], sort=True, observed=True).indices
+        runs = {(str(lineage), int(seed)): np.asarray(own, dtype=np.intp) for (lineage, seed), own in groups.items()}
+    named: dict[tuple[object, ...], tuple[Key, ...]] = {}  # the same options come again in every generation
     return Rows(
-        lineage=[str(name) for name in place["lineage"]],
-        seed=place["seed"].astype(np.intp),
-        generation=place["generation"].astype(np.intp),
-        item=factorized(as_text(evidence, "item"))[at] if len(evidence) else at,
-        cluster=clusters_of(evidence)[at] if len(evidence) else at,
+        runs=runs,
+        generation=evidence["generation"].to_numpy()[at].astype(np.intp) if len(at) else at,
+        item=factorized(as_text(evidence, "item"))[at] if len(at) else at,
+        cluster=clusters_of(evidence)[at] if len(at) else at,
         view=[(str(format[r]), str(wording[r])) for r in kept],
-        keys=[keys_of(options[r], order[r], len(values[i])) for i, r in enumerate(kept)],
+        keys=[_named(named, options[r], order[r], len(values[i])) for i, r in enumerate(kept)],
         values=values,
     )
+
+
+def _named(
+    known: dict[tuple[object, ...], tuple[Key, ...]],
+    options: Sequence[str] | None,
+    permutation: Sequence[int] | None,
+    n: int,
+) -> tuple[Key, ...]:
+    shown = None if options is None else tuple(options)
+    original = None if permutation is None else tuple(permutation)
+    if (shown, original, n) not in known:
+        known[shown, original, n] = keys_of(shown, original, n)
+    return known[shown, original, n]
 
 
 def keys_of(options: Sequence[str] | None, permutation: Sequence[int] | None, n: int) -> tuple[Key, ...]:
@@ -133,7 +152,7 @@ def rule_of(
     """
     stored = as_float(evidence, "choice_confidence")
     misses: dict[str, list[float]] = {"sum": [], "mean": []}
-    for r in rows:
+    for r in rows[:: max(1, len(rows) // ENOUGH)]:
         by_sum, by_mean = sums[r], means[r]
         if by_sum is None or by_mean is None or np.isnan(stored[r]):
             continue
@@ -145,22 +164,33 @@ def rule_of(
     return "mean" if np.mean(misses["mean"]) < np.mean(misses["sum"]) else "sum"
 
 
-def compare(rows: Rows, here: Sequence[int], pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> Compared:
+def compare(rows: Rows, here: Codes, pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> Compared:
     """Divergences of each pair of views for each item and generation, over the options that all the views have."""
     views = {view: i for i, view in enumerate(sorted({view for pair in pairs for view in pair}))}
-    used = [r for r in here if rows.view[r] in views]
+    used = np.array([r for r in here if rows.view[r] in views], dtype=np.intp)
     items, first, item = np.unique(rows.item[used], return_index=True, return_inverse=True)
     generations, column = np.unique(rows.generation[used], return_inverse=True)
+    distinct = {(int(i), rows.keys[r]) for r, i in zip(used, item, strict=True)}
     shared: dict[int, set[Key]] = {}
-    for r, i in zip(used, item, strict=True):
-        shared[i] = shared[i] & set(rows.keys[r]) if i in shared else set(rows.keys[r])
+    for i, keys in distinct:
+        shared[i] = shared[i] & set(keys) if i in shared else set(keys)
     slots = {i: {key: k for k, key in enumerate(sorted(keys))} for i, keys in shared.items()}
     width = max((len(own) for own in slots.values()), default=0)
+    # For each way in which an item's options are shown: positions of the shared ones, and where they go.
+    moves = {
+        (i, keys): tuple(
+            np.array(places, dtype=np.intp)
+            for places in (
+                [p for p, key in enumerate(keys) if key in slots[i]],
+                [slots[i][key] for key in keys if key in slots[i]],
+            )
+        )
+        for i, keys in distinct
+    }
     logs = np.full((len(views), len(items), len(generations), max(width, 2)), np.nan)
     for r, i, j in zip(used, item, column, strict=True):
-        for key, value in zip(rows.keys[r], rows.values[r], strict=True):
-            if key in slots[i]:
-                logs[views[rows.view[r]], i, j, slots[i][key]] = value
+        shown, slot = moves[int(i), rows.keys[r]]
+        logs[views[rows.view[r]], i, j, slot] = rows.values[r][shown]
     left, right = (np.array([views[pair[side]] for pair in pairs]) for side in (0, 1))
     js = jensen_shannon(logs[left], logs[right])
     best = np.where(np.isnan(logs), -np.inf, logs).argmax(axis=-1)
@@ -181,9 +211,20 @@ def over_pairs(values: Floats, use: np.ndarray) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _mean(values: Floats, clusters: Codes, level: float) -> Interval:
+def _mean(values: Floats, clusters: Codes, level: float, *, scale: tuple[float, float] | None = None) -> Interval:
+    """Mean with its t interval, cut at the ends of the scale.
+
+    Where nothing varies the bounds are as far as an independent item could lie unseen: 1 - alpha^(1/n) of the scale.
+    """
     known = np.isfinite(values)
-    return mean(values[known], clusters[known], level=level)
+    found = mean(values[known], clusters[known], level=level)
+    if scale is None or found.value is None or found.low is None or found.high is None:
+        return found
+    low, high, method = found.low, found.high, found.method
+    if high - low < 1e-12:
+        reach = zero_event_bound(found.clusters, (1 - level) / 2) * (scale[1] - scale[0])
+        low, high, method = low - reach, high + reach, "nothing varies: 1 - alpha^(1/n)"
+    return replace(found, low=max(scale[0], low), high=min(scale[1], high), method=method)
 
 
 def _findings(place: tuple[str, int, str], between: str, found: Compared, level: float) -> list[Finding]:
@@ -192,10 +233,14 @@ def _findings(place: tuple[str, int, str], between: str, found: Compared, level:
     asked = ~np.isnan(found.js)
     curves: dict[str, list[Interval]] = {
         what: [
-            _mean(over_pairs(values[:, :, j], asked[:, :, j]), found.clusters, level)
+            _mean(over_pairs(values[:, :, j], asked[:, :, j]), found.clusters, level, scale=scale)
             for j in range(len(found.generations))
         ]
-        for what, values in (("js", found.js), ("kl", found.kl), ("same", found.same))
+        for what, values, scale in (
+            ("js", found.js, (0.0, float(np.log(2.0)))),
+            ("kl", found.kl, None),
+            ("same", found.same, (0.0, 1.0)),
+        )
     }
     last, generation = curves["js"][-1], found.generations[-1]
     reason = "" if last.n >= MINIMUM else f"{last.n} items have two options in all {ways}; it takes {MINIMUM}"
@@ -230,7 +275,7 @@ def _change(place: tuple[str, int, str], between: str, found: Compared, asked: n
     def changed(values: Floats, j: int) -> Interval:
         use = asked[:, :, start] & asked[:, :, j]
         difference = over_pairs(values[:, :, j], use) - over_pairs(values[:, :, start], use)
-        return _mean(difference, found.clusters, level)
+        return _mean(difference, found.clusters, level, scale=(-1.0, 1.0))
 
     change, same = changed(found.js, -1), changed(found.same, -1)
     if change.n < MINIMUM or change.low is None or change.high is None:
@@ -250,5 +295,5 @@ def _change(place: tuple[str, int, str], between: str, found: Compared, asked: n
     ]
     return finding(
         "sensitivity", name, place, change, sentence, unit="nats", verdict=verdict, generation=generation, curve=curve,
-        kl=plain(changed(found.kl, -1)), same=plain(same),
+        same=plain(same),
     )  # fmt: skip

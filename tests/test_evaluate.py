@@ -463,6 +463,15 @@ def test_the_record_counts_what_was_put_and_what_came(done: tuple[Path, dict[str
     assert record["times"]["peak_memory_bytes"] > 10**7
 
 
+def test_columns_that_are_given_stand_beside_every_row_of_evidence(
+    model: OpenModel, material: Material, tmp_path: Path
+) -> None:
+    run(model, material, tmp_path, beside={"checkpoint": "checkpoint-20", "step": 20})
+    rows = evidence_of(tmp_path)
+    assert set(rows["checkpoint"]) == {"checkpoint-20"}
+    assert set(rows["step"]) == {20}
+
+
 def test_a_committed_step_is_not_repeated(done: tuple[Path, dict[str, Any]], material: Material) -> None:
     # A model that cannot do anything is enough.
     assert run(object(), material, done[0]) == done[1]

@@ -53,12 +53,14 @@ def evaluate(
     seed: int,
     generation: int,
     progress: Progress,
+    beside: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Asks everything of `model` and commits the step; returns its record with its times under "times".
 
     `reference` is the start model, opened after the model has written its own text; None means that `model` is the
-    start model. A committed step is returned as it is; committed shards of an interrupted one are kept.
-    Raises NonFinite when a log-probability is no finite number.
+    start model. `beside` are further columns of every row of evidence (`checkpoint` and `step` of an audit). A committed
+    step is returned as it is; committed shards of an interrupted one are kept. Raises NonFinite when a log-probability
+    is no finite number.
     """
     if step.committed:
         return {**step.manifest.record, "times": dict(step.manifest.times)}
@@ -74,7 +76,7 @@ def evaluate(
         shard = step.shard(slug(f"{name}-{block:04d}"))
         if not shard.committed:
             started = time.monotonic()
-            rows = _evidence(model, material, puts, settings, at)
+            rows = [{**row, **(beside or {})} for row in _evidence(model, material, puts, settings, at)]
             shard.write_rows(rows, "evidence", record=_tally(rows), times={"seconds": time.monotonic() - started})
         counts[f"{name}-{block:04d}"] = dict(shard.manifest.record)
         seconds += shard.manifest.times.get("seconds", 0.0)

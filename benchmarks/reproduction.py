@@ -1,4 +1,4 @@
-"""Tables of docs/reproduction.md out of a run's folder: `python benchmarks/reproduction.py RUN [RUN ...]`.
+"""Tables of docs/reproduction.md out of a run's folder: `python benchmarks/reproduction.py [--analyses] RUN [RUN ...]`.
 
 Every number is computed from the stored evidence. Over several seeds: mean of the seeds' values with a t interval over
 seeds (the run is the unit; seeds share the pretrained model and the items). With one seed: the value with a Wilson
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from factfade import reading, store, sweep
+from factfade import analysis, judging, reading, store, sweep
 from factfade.records import PARSEABLE
 from factfade.stats.intervals import wilson_bounds
 
@@ -103,6 +103,47 @@ def report(root: Path) -> Iterator[str]:
     yield ""
 
 
+SHOWN = {
+    "trend": ("trend", "trend_over_control", "recipe_trend"),
+    "slope": ("slope_ratio", "format_interaction"),
+    "retention": ("retention", "lost_beyond_control"),
+    "calibration": ("overconfidence",),
+}
+
+
+def analyses(root: Path) -> Iterator[str]:
+    """What the analyses say: the primary alarm of every run, and the findings over formats or on the recipe.
+
+    With several seeds the findings on single runs but the primary alarm are left out: the recipe's stand for them.
+    """
+    case = judging.open_case(root)
+    found = analysis.analyse(case.study(), list(SHOWN))
+    many = case.evidence["seed"].nunique() > 1
+    yield f"## {root.name}, what the analyses say\n"
+    yield "| lineage | seed | slope over all formats, points a generation [90%] | one-sided p |"
+    yield "|---|---|---|---|"
+    for one in found:
+        if one.name == "trend" and one.value is not None and one.low is not None and one.high is not None:
+            p = "unknown" if one.p is None else f"{one.p:.3f}" if one.p >= 0.001 else "< .001"
+            interval = f"{100 * one.value:+.2f} [{100 * one.low:+.2f}, {100 * one.high:+.2f}]"
+            yield f"| {one.lineage} | {one.seed} | {interval} | {p} |"
+    yield ""
+    for one in found:
+        if one.name not in SHOWN[one.analysis] or one.name == "trend":
+            continue
+        if (many and one.estimand == "checkpoints") or (one.name == "recipe_trend" and not many):
+            continue
+        place = ", ".join(p for p in (one.lineage, one.format, one.domain) if p)
+        yield f"- {one.analysis} ({place}): {one.sentence or one.reason}"
+    densities = store.open_experiment(root).environment().get("corpora", {})
+    known = {arm: d["density"]["facts_per_1000_words"] for arm, d in densities.items() if d.get("density")}
+    if known:
+        said = ", ".join(f"{arm} {value:.1f}" for arm, value in known.items())
+        yield f"- facts per 1,000 words of the human text that prompts come from: {said}"
+    yield ""
+
+
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        print("\n".join(report(Path(argument))))
+        if argument != "--analyses":
+            print("\n".join((analyses if "--analyses" in sys.argv else report)(Path(argument))))

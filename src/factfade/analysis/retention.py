@@ -302,7 +302,7 @@ def _against_control(study: Study, lineage: str, format: str) -> Iterator[Findin
         p = 2 * float(stdtr(len(rows) - 1, -t))
     sentence = (
         f"Over {len(rows)} seeds, trained like this a model keeps {100 * arm:.1f}% of what it knew up to generation "
-        f"{last}, its control {100 * control:.1f}%: {_points(found, 'seeds')} more"
+        f"{last}, its control {100 * control:.1f}%: a difference of {_points(found, 'seeds')}"
         f"{', exploratory with so few seeds' if len(rows) < 5 else ''}."
     )
     extra: dict[str, Any] = {"generation": last, "seeds": rows}

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 
-from factfade.report import summary
+from factfade.report import measures, summary
 from factfade.report.data import ArmPage, PageData, Panel
 from factfade.report.summary import Material
 
@@ -254,3 +254,12 @@ def test_a_planned_arm_without_evidence_is_said_to_be_missing(material: Material
     until = material.evidence[material.evidence["lineage"] != "domain"]
     found = summary.summarise(replace(material, evidence=until))
     assert "Arm domain, seed 0 has no evidence yet." in found.warnings
+
+
+def test_outcomes_of_probes_stay_out_of_the_report(material: Material) -> None:
+    some = material.evidence[material.evidence["format"] == "short_answer"]
+    probe = some.assign(format="attribution", outcome="wrong")
+    both = pd.concat([some, probe], ignore_index=True)
+    alone = measures.outcome_rows(some, "general", ("short_answer",))
+    assert alone
+    assert measures.outcome_rows(both, "general", ("short_answer",)) == alone

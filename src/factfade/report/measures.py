@@ -211,8 +211,9 @@ def domains_of(evidence: pd.DataFrame, panels: Panels) -> dict[int, str]:
 
 
 def outcome_rows(evidence: pd.DataFrame, lineage: str, formats: Sequence[str]) -> tuple[OutcomeRow, ...]:
-    """Counts of every outcome, wordings counted singly; rows without a free answer are not counted."""
-    rows = evidence[(evidence["lineage"] == lineage) & evidence["outcome"].notna()]
+    """Counts of every outcome in `formats`, wordings counted singly; rows without a free answer are not counted."""
+    own = (evidence["lineage"] == lineage) & evidence["format"].isin(list(formats))
+    rows = evidence[own & evidence["outcome"].notna()]
     counts = rows.groupby(["format", "seed", "generation", "outcome"], sort=True).size()
     table: dict[tuple[str, int, int], dict[str, int]] = {}
     for key, count in counts.items():

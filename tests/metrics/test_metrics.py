@@ -395,3 +395,11 @@ def test_a_constant_text_and_none_long_enough() -> None:
     assert none["distinct_1"].reason == "0 of 2 completions have 4 words"
     with pytest.raises(ConfigError, match="at least 4"):
         registry.build("metric", {"kind": "diversity", "words": 2})
+
+
+def test_probes_are_no_format_of_a_metric() -> None:
+    evidence, fluency, own = planted.tables({"arm": planted.World()}, generations=(0, 1), items=40)
+    probe = evidence[evidence["format"] == "open_ended"].assign(format="attribution")
+    beside = metrics.compute(pd.concat([evidence, probe], ignore_index=True), fluency, own)
+    assert beside == metrics.compute(evidence, fluency, own)
+    assert "attribution" not in {row.format for row in beside}

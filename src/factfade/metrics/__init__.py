@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from factfade import registry
 from factfade.protocols import Metric
+from factfade.records import PROBES
 from factfade.verdicts import ScoreRow
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def compute(
     The tables are those of docs/evidence.md; an empty one (no rows) yields no scores. What optional columns would
     have been needed for has the value None and a reason. Raises ConfigError for a kind that does not exist.
     """
+    if "format" in evidence.columns:
+        # A probe asks one question from several sides: its diagnosis reads it, and a share over its sides means nothing.
+        evidence = evidence[~evidence["format"].isin(PROBES)]
     rows: list[ScoreRow] = []
     for kind in registry.kinds("metric") if kinds is None else kinds:
         metric: Metric = registry.build("metric", kind)

@@ -10,7 +10,7 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +18,7 @@ from factfade import paths, records, registry
 from factfade.errors import ConfigError
 
 PartSpec = str | dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
 MAX_FILE_BYTES = 1_000_000
 
 
@@ -354,6 +355,15 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Reads an experiment file and applies `section.key=value` overrides. Raises ConfigError with what to type."""
+    data = read_toml(path)
+    data.setdefault("experiment", {})
+    if isinstance(data["experiment"], dict):
+        data["experiment"].setdefault("name", paths.slug(Path(path).stem))
+    return parse(data, overrides, where=str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The plain data of a TOML file of bounded size; ConfigError with what to do instead."""
     file = Path(path)
     try:
         raw = file.read_bytes()
@@ -364,25 +374,39 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{file} is larger than {MAX_FILE_BYTES} bytes", hint="an experiment file is a page of TOML")
     try:
-        data = tomllib.loads(raw.decode("utf-8"))
+        return tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{file} is no valid TOML: {error}", hint="see examples/ for one that is") from error
-    data.setdefault("experiment", {})
-    if isinstance(data["experiment"], dict):
-        data["experiment"].setdefault("name", paths.slug(file.stem))
-    return parse(data, overrides, where=str(file))
 
 
 def parse(data: dict[str, Any], overrides: Sequence[str] = (), *, where: str = "the experiment") -> Experiment:
     """An Experiment out of plain data. Every error names the field, the value and the nearest known key."""
+    experiment = validated(Experiment, data, overrides, where=where)
+    experiment.check_parts()
+    return experiment
+
+
+def validated(model: type[M], data: dict[str, Any], overrides: Sequence[str] = (), *, where: str = "the settings") -> M:
+    """A model of sections out of plain data, `section.key=value` overrides applied before; errors as in `parse`."""
     for text in overrides:
         _override(data, text)
     try:
-        experiment = Experiment.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise _readable(error, Experiment, where) from error
-    experiment.check_parts()
-    return experiment
+        raise _readable(error, model, where) from error
+
+
+def to_toml(data: Mapping[str, Any]) -> str:
+    """Plain data as TOML, without what is None (TOML has no word for it: absent is the default)."""
+    import tomli_w
+
+    return tomli_w.dumps(_without_none(data))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value
 
 
 def _short(value: Any) -> str:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
-from factfade import durable, judging, registry, stages, store, versions
+from factfade import config, durable, judging, registry, stages, store, versions
 from factfade.assembly import assemble
 from factfade.config import Experiment
 from factfade.errors import Inconclusive, OutOfSpace, RunFailed
@@ -119,10 +117,4 @@ def check_disk(experiment: Experiment, out: Path, *, force: bool) -> None:
 
 def to_toml(experiment: Experiment) -> str:
     """The resolved experiment as TOML, defaults filled in: `load` of it gives the same experiment."""
-    return tomli_w.dumps(_without_none(experiment.resolved()))
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
-    return [_without_none(v) for v in value] if isinstance(value, list) else value
+    return config.to_toml(experiment.resolved())

@@ -85,7 +85,7 @@ def items_trend(
 
     `level` .90 gives two one-sided bounds at 5%: the upper one is below 0 where p < .05, unless the floor of p forbids.
     Two guards hold where few items change and t is too sure of itself. The standard error is at least that of a sample
-    in which one item fell and one rose by the steepest slope (`span` = largest less smallest possible value). And p is
+    in which one answer fell and one rose by the steepest slope (`span` = largest less smallest possible value). And p is
     at least 2^-k for k clusters that changed: the least that a sign-flip test of them can give, so that p = 1 where
     nothing changed.
     """
@@ -118,7 +118,9 @@ def items_trend(
     variance = cluster_variance(weight * (slope - value), codes, count)
     # Where nothing varies, each cluster counts as one observation, as in `intervals.design_effect`.
     units = len(slope) if variance > 1e-24 else count
-    least = 2.0 * (span * largest_slope(generations)) ** 2 / (units * (units + 2))
+    # One answer of one item: with several rows an item's own slope moves by that much less.
+    step = span * largest_slope(generations) * len(slope) / int(used.sum())
+    least = 2.0 * step**2 / (units * (units + 2))
     error = math.sqrt(max(variance, least))
     half = student_quantile(two_sided(level), df) * error
     interval = Interval(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from factfade.verdicts import Onset, Score, StageCall
+from factfade.verdicts import Onset, Score, Stage, StageCall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +188,96 @@ class ArmPage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FactChange:
+    """A fact that a checkpoint lost or gained against its base: `turned` of the `of` formats and wordings in which it
+    was right (lost: at the base; gained: here), out of `ways` in all.
+
+    `firm`: a loss among those of which at most a small share is wavering. `since` is the first position from which it
+    is lost (gained) at every one up to this.
+    """
+
+    change: Change
+    turned: int
+    of: int
+    ways: int
+    firm: bool
+    since: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainFacts:
+    """The facts of one domain: how many are asked and known at the base, and every one that is lost or gained."""
+
+    domain: str
+    asked: int
+    known: int
+    lost_share: Score
+    lost: tuple[FactChange, ...]
+    gained: tuple[FactChange, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a checkpoint lost and gained, one call per fact. `lost_share` is of the `known` facts of the base.
+
+    `wavering` bounds the losses that a model would show that only wavers and gained as many facts as this one;
+    `wavering_share` is their estimated share among the lost; `firm` losses have an expected share of at most `share`.
+    `unjudged` facts could be judged at the base alone. `known_entities` are the independent units among the known.
+    """
+
+    asked: int
+    known: int
+    known_entities: int
+    lost: int
+    gained: int
+    firm: int
+    wavering: float
+    wavering_share: float | None
+    share: float
+    unjudged: int
+    lost_share: Score
+    net: Score
+    domains: tuple[DomainFacts, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRow:
+    """One checkpoint beside its base: `position` in the order of steps, 0 being the base itself.
+
+    Shares are over all formats and wordings. The losses are paired with the base (None at the base), positive is
+    worse. `formats` lists the formats by stage; `stage` is None where none is called (the base).
+    `broke` says what else is shown to be broken ("" for nothing), `sentence` all of it.
+    """
+
+    position: int
+    name: str
+    step: int | None
+    lineage: str
+    seed: int
+    knowledge: Score
+    knowledge_loss: Score | None
+    format: Score
+    format_loss: Score | None
+    nats: Score
+    junk: Score
+    confident_wrong: Score
+    stage: Stage | None
+    formats: Mapping[str, tuple[str, ...]]
+    facts: Facts | None
+    broke: str = ""
+    sentence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """The answer of an audit: the base of each series, every checkpoint, and all of it in one sentence."""
+
+    base: tuple[CheckpointRow, ...]
+    rows: tuple[CheckpointRow, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecordTable:
     """A table of the record: a caption, a head and rows of text; `folded` ones are opened by the reader."""
 
@@ -214,3 +304,4 @@ class PageData:
     rule_sha256: str
     notes: tuple[str, ...] = ()
     record: tuple[RecordTable, ...] = field(default=())
+    checkpoints: Checkpoints | None = None

@@ -119,7 +119,7 @@ def _environment() -> Environment:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     environment = Environment(
-        loader=DictLoader({name: _file(name) for name in ("page.html", "macros.html")}),
+        loader=DictLoader({name: _file(name) for name in ("page.html", "macros.html", "checkpoints.html")}),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,

@@ -10,6 +10,7 @@ from factfade.columns import as_text
 from factfade.manifest import Manifest
 from factfade.records import PROBES
 from factfade.report import changes, measures, record
+from factfade.report.checkpoints import compared
 from factfade.report.data import ArmPage, Measure, PageData, Panel
 from factfade.report.wording import STAGE_NAMES, plain_name
 from factfade.stage_panel import Panels, build_panels
@@ -31,7 +32,8 @@ DETAILED_CALLS = 150
 class Material:
     """What the store holds of an experiment. `own` are completions of the fixed prompts; `questions` texts by item.
 
-    `only` names the runs that were asked for; None means all of the experiment.
+    `only` names the runs that were asked for; None means all of the experiment. `audited`: the generations are
+    checkpoints that somebody else trained, of which `failures` (name, reason) could not be evaluated.
     """
 
     settings: Mapping[str, Any]
@@ -44,6 +46,8 @@ class Material:
     controls: Mapping[str, str | None] = field(default_factory=dict)
     questions: Mapping[str, str] = field(default_factory=dict)
     only: frozenset[tuple[str, int]] | None = None
+    audited: bool = False
+    failures: tuple[tuple[str, str], ...] = ()
 
 
 def summarise(material: Material) -> PageData:
@@ -77,6 +81,7 @@ def summarise(material: Material) -> PageData:
         rule_sha256=material.stages.rule_sha256,
         notes=(*material.stages.notes, *material.stages.guards[SHOWN_GUARDS:]),
         record=record.tables(material.settings, material.environment, material.steps),
+        checkpoints=compared(evidence, panels, material.stages, material.questions) if material.audited else None,
     )
 
 
@@ -105,7 +110,7 @@ def _arm(material: Material, panels: Panels, arm: str, place: int, formats: Sequ
         over_seeds=_over_seeds(material.stages, arm, have, len(seeds)) if len(seeds) > 1 else (),
         control=control,
         is_control=_is_control(material, arm),
-        facts=record.arm_facts(material.settings, arm, control, is_control=_is_control(material, arm)),
+        facts=() if material.audited else _arm_facts(material, arm, control),
         generations=tuple(sorted({int(g) for g in rows["generation"].unique()})),
         seeds=seeds,
         panels=tuple(_panel(material, panels, arm, control, f, cells) for f in have),
@@ -118,6 +123,10 @@ def _arm(material: Material, panels: Panels, arm: str, place: int, formats: Sequ
         domains=measures.domain_scores(panels, measures.domains_of(evidence, panels), arm, have),
         outcomes=measures.outcome_rows(evidence, arm, have),
     )
+
+
+def _arm_facts(material: Material, arm: str, control: str | None) -> tuple[tuple[str, str], ...]:
+    return record.arm_facts(material.settings, arm, control, is_control=_is_control(material, arm))
 
 
 def _panel(material: Material, panels: Panels, arm: str, control: str | None, format: str, cells: _Cells) -> Panel:
@@ -211,6 +220,8 @@ def _with_margin(measure: Measure, margin: Any) -> Measure:
 
 
 def _lede(material: Material, arms: Sequence[str], generations: Sequence[int], formats: Sequence[str]) -> str:
+    if material.audited:
+        return _audit_lede(material, generations, formats)
     last = max(generations, default=0)
     asked = material.evidence["item"].nunique()
     times = "once" if last == 1 else f"{last} times in a row"
@@ -224,18 +235,34 @@ def _lede(material: Material, arms: Sequence[str], generations: Sequence[int], f
     )
 
 
+def _audit_lede(material: Material, generations: Sequence[int], formats: Sequence[str]) -> str:
+    count, asked = len([g for g in generations if g]), material.evidence["item"].nunique()
+    form = "one instruction format" if len(formats) == 1 else f"{len(formats)} instruction formats"
+    many = "One checkpoint was" if count == 1 else f"{count} checkpoints were"
+    return (
+        f"{many} compared with the base that they come from: the same {asked:,} questions, in {form}, were put to "
+        "each. Which facts did each lose, and did it lose anything else? A checkpoint is called by its position in "
+        "the order of steps wherever a generation is named below; 0 is the base."
+    )
+
+
 def _facts(
     material: Material, arms: Sequence[str], seeds: Sequence[int], generations: Sequence[int], formats: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
     model, about = _section(material.settings, "model"), _section(material.settings, "experiment")
     domains = sorted({str(d) for d in as_text(material.evidence, "domain")} - {""})
     shown = ", ".join(domains[:6]) + (f" and {len(domains) - 6} more" if len(domains) > 6 else "")
-    facts = [
-        ("model", f"{record.value(model.get('path'))} ({record.value(model.get('dtype'))})" if model else ""),
+    run = [
         ("arms", ", ".join(arms)),
         ("seeds", ", ".join(str(s) for s in seeds)),
         ("trainings", record.value(about.get("generations")) or str(max(generations, default=0))),
         ("evaluated generations", ", ".join(str(g) for g in generations)),
+    ]
+    if material.audited:
+        run = [("checkpoints", str(len([g for g in generations if g])))]
+    facts = [
+        ("model", f"{record.value(model.get('path'))} ({record.value(model.get('dtype'))})" if model else ""),
+        *run,
         ("questions", f"{material.evidence['item'].nunique():,}" + (f" ({shown})" if shown else "")),
         ("formats", ", ".join(f.replace("_", " ") for f in formats)),
         ("made with", "factfade " + record.value(_section(material.environment, "versions").get("factfade"))),
@@ -252,6 +279,8 @@ def _guards(report: StageReport) -> tuple[str, ...]:
 
 def _warnings(material: Material, arms: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
     """What a reader must know before the numbers: missing runs, missing generations, marked settings."""
+    if material.audited:
+        return tuple(f"{name} could not be evaluated: {reason}" for name, reason in material.failures)
     found: list[str] = []
     about = _section(material.settings, "experiment")
     planned = [int(s) for s in about.get("seeds") or seeds]

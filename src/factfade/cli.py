@@ -139,6 +139,26 @@ def metrics(
         print(safe_text(line, limit=500))
 
 
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="Before: PATH, PATH:LINEAGE, PATH#SEED, PATH@GENERATION or @CHECKPOINT.")],
+    b: Annotated[str, typer.Argument(help="After, named like A. Without @ the last generation.")],
+    allow: Annotated[list[str] | None, typer.Option("--allow", help="A field that may differ. Repeatable.")] = None,
+    all_items: Annotated[bool, typer.Option("--all-items", help="Show every lost and gained question.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Compare two checkpoints, runs, arms or evidence files, question by question."""
+    from factfade import compare as comparing
+    from factfade import compare_text
+
+    found = comparing.compare(a, b, allow=allow or ())
+    if as_json:
+        print(json.dumps(compare_text.to_json(found), indent=2, ensure_ascii=True, allow_nan=False))
+        return
+    for line in compare_text.lines(found, all_items=all_items):
+        print(safe_text(line, limit=2000))
+
+
 @app.command("import")
 def import_logs(
     kind: Annotated[str, typer.Argument(help="Whose logs: lm-eval or inspect.")],

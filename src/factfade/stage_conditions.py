@@ -96,7 +96,7 @@ class Look:
     """A comparison without its verdict: `n` independent `units` (items, prompts), `words` naming what was compared.
 
     `p` is one-sided, of "the loss is at most the margin"; None where the sample carries no test. `sample` is what it
-    was computed from, for the bootstrap.
+    was computed from, for the bootstrap. `ends` are the values before and after, in the unit of the test.
     """
 
     test: Test
@@ -106,6 +106,7 @@ class Look:
     words: str
     p: float | None
     sample: Pairs | Sums
+    ends: tuple[float, float]
 
     @property
     def tested(self) -> bool:
@@ -176,15 +177,28 @@ def _takes(look: Look, fix: Correction) -> str:
         return f"at least {test.minimum:,} {units} are needed"
     if found.value is None or found.deviation is None or not found.clusters:
         return f"more independent {units} are needed"
-    gap = abs(test.margin - found.value)
-    alpha = fix.alpha if found.value > test.margin else test.alpha
-    needed = items_for_margin(gap, found.deviation, alpha=alpha) if gap > 1e-12 else None
-    total = None if needed is None else math.ceil(needed * n / found.clusters)
+    total = units_needed(look, alpha=fix.alpha if found.value > test.margin else test.alpha)
     shown = test.margin + detectable_excess(found.clusters, found.deviation, alpha=fix.alpha)
     power = f"; with {n:,}, {amount_of(round(shown, 3), test.unit)} would be shown in 4 cases of 5"
-    if total is None or total > MOST_ITEMS:
+    if total is None:
         return f"it lies at the margin, where more {units} hardly help{power}"
-    return f"about {max(total, n + 1):,} {units} would settle it if it is as large as it looks{power}"
+    return f"about {total:,} {units} would settle it if it is as large as it looks{power}"
+
+
+def units_needed(look: Look, *, alpha: float) -> int | None:
+    """Units (items, prompts) after which 4 samples in 5 settle the look, if the loss is as large as it looks.
+
+    None where no number does: no spread is known, or the loss lies at the margin (more than MOST_ITEMS).
+    """
+    found = look.found
+    if found.value is None or found.deviation is None or not found.clusters:
+        return None
+    gap = abs(look.test.margin - found.value)
+    needed = items_for_margin(gap, found.deviation, alpha=alpha) if gap > 1e-12 else None
+    if needed is None:
+        return None
+    total = math.ceil(needed * look.n / found.clusters)
+    return None if total > MOST_ITEMS else max(total, look.n + 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -240,6 +254,7 @@ def _paired(test: Test, x: Floats, y: Floats, panel: Panel, rows: Codes, words: 
         words=f"{words} ({changes})",
         p=found.p_beyond(test.margin),
         sample=Pairs(difference=x - y, clusters=clusters, effect=found.effect),
+        ends=(float(x.mean()), float(y.mean())),
     )
 
 
@@ -267,6 +282,7 @@ def nats(test: Test, before: tuple[TextPanel, int], after: tuple[TextPanel, int]
         words=words,
         p=p_beyond(found, test.margin),
         sample=Sums(before=(x[0], x[1]), after=(y[0], y[1])),
+        ends=(float(x[0].sum() / x[1].sum()), float(y[0].sum() / y[1].sum())),
     )
 
 
@@ -288,6 +304,7 @@ def junk(test: Test, before: tuple[TextPanel, int], after: tuple[TextPanel, int]
         words=words,
         p=found.p_beyond(test.margin),
         sample=Pairs(difference=y - x, clusters=np.arange(len(x)), effect=found.effect),
+        ends=(float(x.mean()), float(y.mean())),
     )
 
 
@@ -330,6 +347,7 @@ def confidently_wrong(test: Test, before: Side, after: Side, tau: float) -> Cond
         words=words,
         p=p_beyond(found, test.margin),
         sample=Pairs(difference=first[newly] - second[newly], clusters=panel.clusters[newly], effect=1.0),
+        ends=(float(first[newly].mean()), float(second[newly].mean())),
     )
     condition = settle(look)
     said = "; they are confidently wrong" if condition.shown_not_worse else ""

@@ -33,7 +33,7 @@ def material(root: str | Path, report: StageReport | None = None) -> Material:
         own=own,
         stages=report or case.stages(),
         controls=case.controls,
-        questions=_questions(evidence),
+        questions=questions_of(evidence),
         only=None if lineages is None else frozenset(lineages),
     )
 
@@ -44,7 +44,7 @@ def place(root: str | Path, name: str) -> Path:
     return folder.path(name) if folder.only is None else folder.only.path / name
 
 
-def _questions(evidence: pd.DataFrame) -> dict[str, str]:
+def questions_of(evidence: pd.DataFrame) -> dict[str, str]:
     """Texts of the questions by item, where the evidence carries them in a column `question`."""
     if "question" not in evidence.columns:
         return {}

@@ -6,6 +6,8 @@ PY := .venv/bin/python
 TEST_ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(TEST_ENV) $(PY) -m pytest
 ONLY_CHECK := slow or browser or gpu
+# The default suite in so many processes, each of one thread; what is slow runs alone, since it kills and measures.
+JOBS ?= 2
 ARGS ?=
 
 .PHONY: help install demo test slow check lint format clean
@@ -30,7 +32,7 @@ demo: install
 	@.venv/bin/factfade demo $(ARGS)
 
 test: install
-	$(PYTEST) -m "not ($(ONLY_CHECK))" $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not ($(ONLY_CHECK))" $(ARGS)
 
 slow: install
 	$(PYTEST) -m "$(ONLY_CHECK)" $(ARGS)

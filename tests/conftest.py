@@ -11,6 +11,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
 
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from tests import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTED = time.monotonic()
+
+# A suite that a shell started in its background inherits an ignored interrupt, and its children from it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure; and a suite that draws other examples on each run is no gate.
 settings.register_profile("factfade", deadline=None, derandomize=True)

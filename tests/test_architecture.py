@@ -80,6 +80,7 @@ FLOORS = {
     "report": 3,
     "loop": 4,
     "audit": 4,
+    "audit_answer": 4,
     "compare": 4,
     "compare_looks": 4,
     "compare_prints": 4,

@@ -36,14 +36,18 @@ def audit(rows: Sequence[CheckpointRow]) -> str:
     rest = [r for r in rows if r not in lost and r not in broken]
     parts: list[str] = []
     if lost:
-        told = [f"{r.name} {_short(r.facts)}" for r in lost[:NAMED] if r.facts is not None]
+        told = [
+            f"{r.name} {_short(r.facts)}{f', and {r.broke}' if r.broke else ''}"
+            for r in lost[:NAMED]
+            if r.facts is not None
+        ]
         more = [f"{len(lost) - NAMED} more"] if len(lost) > NAMED else []
         parts.append(f"{_count(len(lost), len(rows))} lost facts that the base knows: {_listed([*told, *more])}")
     if broken:
-        told = [f"{r.name}: {r.broke or 'it broke'}" for r in broken[:NAMED]]
+        told = [f"{r.name}: {r.broke or 'format or fluency broke'}" for r in broken[:NAMED]]
         more = [f"{len(broken) - NAMED} more"] if len(broken) > NAMED else []
-        but = "lost no facts that can be shown, but " if all(r.facts is not None for r in broken) else ""
-        parts.append(f"{len(broken)} {but}no longer write as the base does (stage C): {_listed([*told, *more])}")
+        lost_none = " without a shown loss of facts" if all(r.facts is not None for r in broken) else ""
+        parts.append(f"{len(broken)} broke otherwise{lost_none} (stage C), {_listed([*told, *more])}")
     if rest:
         parts += _rest(rest, alone=not parts)
     text = "; ".join(parts)

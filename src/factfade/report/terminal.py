@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from factfade.report import terminal_checkpoints
 from factfade.report.data import ArmPage, Measure, PageData, Panel
 from factfade.report.wording import DASH, LETTERS, interval, percent, plain_name
 from factfade.text import safe_text
@@ -45,6 +46,8 @@ def table(root: str | Path | PageData) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for warning in data.warnings:
         parts.append(Text(_line(warning), style="yellow"))
+    if data.checkpoints is not None:
+        return [*parts, *terminal_checkpoints.renderables(data.checkpoints, COLOURS)]
     for arm in data.arms:
         parts.append(Text.assemble("\n", (_line(arm.name), "bold"), (f"  {_line(_about(arm))}", "dim")))
         parts.append(_arm_table(arm))
@@ -58,6 +61,10 @@ def table(root: str | Path | PageData) -> list[RenderableType]:
 def plain(root: str | Path | PageData) -> str:
     """The same as lines of plain text: one per arm, seed, generation and format, then fluency, then the sentences."""
     data = _data(root)
+    if data.checkpoints is not None:
+        compared, told = terminal_checkpoints.plain(data.checkpoints)
+        lines = [*_aligned(compared), "", *(f"warning: {warning}" for warning in data.warnings), *told]
+        return "\n".join(_line(line) for line in lines)
     head = ("arm", "seed", "gen", "format", "knowledge", "95% interval", "n", "stage", "parseable", "95% interval", "n")
     rows: list[tuple[str, ...]] = [head]
     for arm in data.arms:

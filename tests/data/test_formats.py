@@ -76,6 +76,23 @@ def test_the_harness_prompts_word_by_word() -> None:
     shot = "Question {}?\nA. w\nB. x\nC. y\nD. z\nAnswer: {}\n\n"
     few = put(MultipleChoiceFewShot(preset="harness"))
     assert few.prompt == HEAD + shot.format(0, "A") + shot.format(1, "B") + shot.format(2, "C") + BARE
+    two = put(MultipleChoiceFewShot(preset="harness", examples=2))
+    assert two.prompt == HEAD + shot.format(0, "A") + shot.format(1, "B") + BARE
+
+
+def test_the_harness_prompts_by_continuation_word_by_word() -> None:
+    head = "The following are questions (with answers) about world capitals.\n\n"
+    form = OpenEnded(preset="harness", wordings=("question",), examples=2)
+    asked = put(form)
+    assert asked.prompt == (
+        f"{head}Question: Question 0?\nAnswer: w\n\nQuestion: Question 1?\nAnswer: x\n\n"
+        "Question: What is the capital of Peru?\nAnswer:"
+    )
+    assert (asked.targets, asked.gold, asked.rule) == ((" Quito", " Lima", " Bogota", " Caracas"), 1, "sum")
+    assert OpenEnded(preset="harness", rule="mean").ask(PERU, dev=(), seed=0)[0].rule == "mean"
+    dependent = replace(PERU, text="Which of the following is the capital of Peru?")
+    assert put(form, dependent).not_asked is None
+    assert put(OpenEnded(), dependent).not_asked
 
 
 def test_the_default_prompts_word_by_word() -> None:
@@ -108,7 +125,7 @@ def test_gold_and_permutation_name_the_right_answer(kind: type, preset: Preset) 
         for asked in kind(preset=preset).ask(PERU, dev=DEV, seed=seed):
             assert asked.options[asked.gold] == "Lima"
             assert asked.targets[asked.gold].strip() in ("Lima", "ABCD"[asked.gold])
-            source = PERU.candidates if kind is OpenEnded else PERU.choices
+            source = PERU.candidates if kind is OpenEnded and preset != "harness" else PERU.choices
             assert tuple(source[i] for i in asked.permutation) == asked.options
             assert asked.item == PERU.item
             if preset != "default":
@@ -163,6 +180,34 @@ def test_too_few_examples_are_not_asked() -> None:
     assert asked.not_asked == "fewer than 3 solved examples"
     assert asked.prompt == ""
     assert put(MultipleChoiceFewShot(), dev=DEV[:3]).not_asked is None
+    assert put(MultipleChoiceFewShot(examples=5)).not_asked is None
+    assert put(MultipleChoiceFewShot(examples=6)).not_asked == "fewer than 6 solved examples"
+    statement, question = OpenEnded(examples=6).ask(PERU, dev=DEV, seed=0)
+    assert (statement.not_asked, question.not_asked) == (None, "fewer than 6 solved examples")
+
+
+@pytest.mark.parametrize("count", [-1, 101])
+def test_an_absurd_number_of_examples_is_refused(count: int) -> None:
+    for kind in (MultipleChoiceFewShot, OpenEnded):
+        with pytest.raises(ValueError, match="examples"):
+            kind(examples=count)
+
+
+@pytest.mark.parametrize("preset", ["default", "paper", "harness"])
+def test_open_examples_are_solved_and_of_the_domain(preset: Preset) -> None:
+    other = tuple(replace(q, domain="chemistry", text=f"Element {i}?") for i, q in enumerate(DEV))
+    prompts = {
+        put(OpenEnded(preset=preset, wordings=("question",), examples=3), seed=s, dev=(*other, *DEV, PERU)).prompt
+        for s in range(20)
+    }
+    assert (len(prompts) > 5) == (preset == "default")
+    for prompt in prompts:
+        *shots, last = prompt.split("\n\n")[preset == "harness" :]
+        assert len(shots) == 3
+        for shot in shots:
+            number = int(re.fullmatch(r"Question: Question (\d)\?\nAnswer: (\w)", shot)[1])  # type: ignore[index]
+            assert shot.endswith("wxyz"[number % 4])
+        assert last == "Question: What is the capital of Peru?\nAnswer:"
 
 
 def test_solved_examples_show_their_right_letter() -> None:
@@ -230,5 +275,5 @@ def test_mmlu_is_put_in_all_presets(shared_dir: Path) -> None:
         )
         # Few questions cannot stand without their options; all others are asked in all five formats.
         assert sum(reasons.values()) == 500
-        assert 470 <= reasons[None] < 500
-        assert set(reasons) == {None, "the question cannot stand without its options"}
+        assert reasons[None] == 500 if preset == "harness" else 470 <= reasons[None] < 500
+        assert set(reasons) <= {None, "the question cannot stand without its options"}

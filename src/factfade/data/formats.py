@@ -5,11 +5,12 @@ Presets:
 - `paper`: the prompts and the scoring of arXiv 2509.04796 as its published code has them. File order; letters and
   option texts are scored without a leading blank; few-shot examples have an own look ("Q:", "(A) ... (B) ...", and the
   answer as "B. text"). The published code takes its examples from a copy of the dev split in another order.
-- `harness`: lm-evaluation-harness 0.4.13's MMLU (`mmlu_<subject>`): the same head, blocks "question, A. to D.,
-  Answer:", file order, letters with a leading blank. It has no short_answer and no open_ended: these are the paper's
-  and ours, scored with a leading blank.
+- `harness`: lm-evaluation-harness 0.4.13's MMLU, by letter (`mmlu_<subject>`: the same head, blocks "question, A. to
+  D., Answer:", file order, letters with a leading blank) and by continuation (`mmlu_<subject>_continuation`: the
+  wording `question` of open_ended). It has no short_answer: that is the paper's, scored with a leading blank.
 
-Every preset shows three solved examples. How free answers are read is `answers.py`, in every preset.
+Few-shot prompts show three solved examples unless told otherwise. How free answers are read is `answers.py`, in every
+preset.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from factfade.data.answers import LETTERS, early, read_letter, read_name, unread
 from factfade.data.openly import answer_set, needs_options, not_asked, parse_open
 from factfade.records import Asked, Parsed, Question, derived_seed
 
-SHOTS = 3
+SHOTS, MAX_EXAMPLES = 3, 100
 Preset = Literal["default", "paper", "harness"]
 
 
@@ -51,6 +52,11 @@ class _Lettered(ABC):
     preset: Preset = "default"
     name: ClassVar[str] = ""
 
+    @property
+    def wanted(self) -> int:
+        """How many solved examples the prompt shows."""
+        return 0
+
     def ask(self, question: Question, *, dev: Sequence[Question], seed: int) -> Sequence[Asked]:
         """One `Asked`; not asked without 2 to 10 options, and few-shot without enough solved examples."""
         if not 2 <= len(question.choices) <= len(LETTERS) or question.answer is None:
@@ -59,7 +65,7 @@ class _Lettered(ABC):
         options = tuple(question.choices[i] for i in permutation)
         prompt = self.render(question, options, dev, seed)
         if prompt is None:
-            return (not_asked(question, self.name, "", f"fewer than {SHOTS} solved examples"),)
+            return (not_asked(question, self.name, "", f"fewer than {self.wanted} solved examples"),)
         letters = tuple(LETTERS[: len(options)])
         return (_asked(question, self.name, prompt, letters, permutation, preset=self.preset, rule="sum"),)
 
@@ -93,9 +99,18 @@ class MultipleChoice(_Lettered):
 
 @dataclass(frozen=True, kw_only=True)
 class MultipleChoiceFewShot(_Lettered):
-    """Three solved examples from the dev split (of the question's own domain where it has them), then the question."""
+    """Solved examples from the dev split (of the question's own domain where it has them), then the question."""
 
+    examples: int = SHOTS
     name: ClassVar[str] = "multiple_choice_few_shot"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.examples <= MAX_EXAMPLES:
+            raise ValueError(f"examples must be 1 to {MAX_EXAMPLES}, not {self.examples}")
+
+    @property
+    def wanted(self) -> int:
+        return self.examples
 
     def render(self, question: Question, options: Sequence[str], dev: Sequence[Question], seed: int) -> str | None:
         shots = self.shots(question, dev, seed)
@@ -119,18 +134,12 @@ class MultipleChoiceFewShot(_Lettered):
         self, question: Question, dev: Sequence[Question], seed: int
     ) -> list[tuple[Question, tuple[str, ...], int]] | None:
         """Solved examples with their options in the order shown and the right one's index; None when too few."""
-        usable = [
-            q
-            for q in dev
-            if q.answer is not None and len(q.choices) == len(question.choices) and q.item != question.item
-        ]
-        own = [q for q in usable if q.domain == question.domain] or usable
-        if len(own) < SHOTS:
+        usable = [q for q in dev if q.answer is not None and len(q.choices) == len(question.choices)]
+        own = _examples(question, usable, self.examples, preset=self.preset, seed=seed)
+        if own is None:
             return None
-        if self.preset == "default":
-            own = random.Random(derived_seed("shots", seed, question.item)).sample(own, SHOTS)
         solved: list[tuple[Question, tuple[str, ...], int]] = []
-        for q in own[:SHOTS]:
+        for q in own:
             permutation = order(q, seed=seed, name=f"{self.name}:{question.item}", preset=self.preset)
             solved.append((q, tuple(q.choices[i] for i in permutation), permutation.index(q.answer or 0)))
         return solved
@@ -185,56 +194,82 @@ class ShortAnswer:
 class OpenEnded:
     """No options. Wordings: `statement` (a statement to complete) and `question`; both where the question has both.
 
-    Candidates (the relation's own answer set), else the question's options, are scored as texts where there are any.
-    Every preset has the same wordings, and targets with a leading blank: a statement goes on after one.
+    Candidates (the relation's own answer set), else the question's options, are scored as texts where there are any,
+    by `rule` (unset: the mean, `harness` the sum). Targets have a leading blank in every preset: a statement goes on
+    after one. `instruction` and `examples` stand before the wording `question`.
+
+    In the preset `harness` the wording `question` is the harness's MMLU by continuation: the instruction is always
+    there, the question's options are what is scored, and a question that speaks of its options is put all the same.
     """
 
     preset: Preset = "default"
     wordings: tuple[str, ...] = ("statement", "question")
-    rule: Literal["mean", "sum"] = "mean"
+    rule: Literal["mean", "sum"] | None = None
     instruction: bool = False
+    examples: int = 0
     name: ClassVar[str] = "open_ended"
 
     def __post_init__(self) -> None:
         if not self.wordings or not set(self.wordings) <= {"statement", "question"}:
             raise ValueError('wordings are "statement", "question" or both')
+        if not 0 <= self.examples <= MAX_EXAMPLES:
+            raise ValueError(f"examples must be 0 to {MAX_EXAMPLES}, not {self.examples}")
 
     def ask(self, question: Question, *, dev: Sequence[Question], seed: int) -> Sequence[Asked]:
         """One `Asked` for each wording that the question has; not asked where it cannot stand without its options."""
-        del dev, seed
         texts = {"statement": question.statement, "question": question.text}
         wordings = [w for w in self.wordings if texts[w]]
-        if needs_options(question):
+        by_options = self.preset == "harness" and len(question.choices) > 1 and question.answer is not None
+        if needs_options(question) and not by_options:
             return (not_asked(question, self.name, "question", "the question cannot stand without its options"),)
         if not wordings or question.gold_text is None:
             return (not_asked(question, self.name, "question", "no accepted answer or no wording"),)
         candidates, accepted, gold = answer_set(question)
-        return tuple(
-            Asked(
-                item=question.item,
-                format=self.name,
-                wording=w,
-                prompt=self.render(question, w),
-                targets=tuple(f" {c}" for c in candidates) if gold is not None else (),
-                options=candidates,
-                permutation=tuple(range(len(candidates))),
-                gold=gold,
-                accepted=accepted,
-                rule=self.rule,
-                closed=question.closed,
-                domain=question.domain,
-                entity=question.entity,
-                template=question.template,
+        if by_options:
+            candidates, gold = question.choices, question.answer
+        rule = self.rule or ("sum" if self.preset == "harness" else "mean")
+        found: list[Asked] = []
+        for wording in wordings:
+            prompt = self.render(question, wording, dev, seed)
+            if prompt is None:
+                why = f"fewer than {self.examples} solved examples"
+                found.append(not_asked(question, self.name, wording, why))
+                continue
+            found.append(
+                Asked(
+                    item=question.item,
+                    format=self.name,
+                    wording=wording,
+                    prompt=prompt,
+                    targets=tuple(f" {c}" for c in candidates) if gold is not None else (),
+                    options=candidates,
+                    permutation=tuple(range(len(candidates))),
+                    gold=gold,
+                    accepted=accepted,
+                    rule=rule,
+                    closed=question.closed,
+                    domain=question.domain,
+                    entity=question.entity,
+                    template=question.template,
+                )
             )
-            for w in wordings
-        )
+        return tuple(found)
 
-    def render(self, question: Question, wording: str) -> str:
-        """The prompt of a wording."""
+    def render(self, question: Question, wording: str, dev: Sequence[Question] = (), seed: int = 0) -> str | None:
+        """The prompt of a wording; None where there are too few solved examples."""
         if wording == "statement":
             return question.statement or ""
-        head = f"Answer the following question about {_subject(question)}.\n" if self.instruction else ""
-        return f"{head}Question: {question.text}\nAnswer:"
+        solved = [q for q in dev if q.text and q.gold_text is not None]
+        shown = _examples(question, solved, self.examples, preset=self.preset, seed=seed)
+        if shown is None:
+            return None
+        head = ""
+        if self.preset == "harness":
+            head = f"The following are questions (with answers) about {_subject(question)}.\n\n"
+        elif self.instruction:
+            head = f"Answer the following question about {_subject(question)}.\n"
+        before = "".join(f"Question: {q.text}\nAnswer: {q.gold_text}\n\n" for q in shown)
+        return f"{head}{before}Question: {question.text}\nAnswer:"
 
     def parse(self, answer: str, asked: Asked, *, ended: bool) -> Parsed:
         """An accepted answer; another of the candidates is wrong; anything else is unparseable where the set is
@@ -243,6 +278,22 @@ class OpenEnded:
 
 
 # ---------------------------------------------------------------------------------------------------------------
+
+
+def _examples(
+    question: Question, usable: Sequence[Question], count: int, *, preset: Preset, seed: int
+) -> list[Question] | None:
+    """`count` solved examples for a question, of its own domain where that has any; None when there are too few.
+
+    `paper` and `harness` take the first ones of the file; `default` draws by (evaluation seed, item).
+    """
+    others = [q for q in usable if q.item != question.item]
+    own = [q for q in others if q.domain == question.domain] or others
+    if len(own) < count:
+        return None
+    if preset == "default" and count:
+        return random.Random(derived_seed("shots", seed, question.item)).sample(own, count)
+    return own[:count]
 
 
 def _subject(question: Question) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from factfade.errors import EXIT_SIGINT, EXIT_SIGTERM, ConfigError, FactfadeError, NotFound
+from factfade.errors import EXIT_SIGINT, EXIT_SIGTERM, ConfigError, FactfadeError, NotFound, UsageError
 from factfade.text import safe_text
 
 if TYPE_CHECKING:  # heavy: imported where used
@@ -159,6 +159,43 @@ def compare(
         print(safe_text(line, limit=2000))
 
 
+@app.command()
+def gate(
+    audit: Annotated[
+        str | None, typer.Argument(help="An audit, experiment, run, evidence, or gate.json; PATH@CHECKPOINT for one.")
+    ] = None,
+    policy: Annotated[Path, typer.Option(help="The policy's TOML file.")] = Path("policy.toml"),
+    out: Annotated[Path | None, typer.Option(help="Folder for gate.json, gate.xml (JUnit) and gate.md.")] = None,
+    inconclusive: Annotated[
+        str | None, typer.Option(help="fail (exit 3), or warn: exit 0 where only the sample is too small.")
+    ] = None,
+    init: Annotated[bool, typer.Option("--init", help="Write a commented policy and a job to start from.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --init: write over existing files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Judge a checkpoint by a policy. Exit 0 pass, 1 breached, 3 inconclusive or missing."""
+    from factfade import gate as gating
+    from factfade import gate_files, gate_init
+    from factfade import policy as policies
+
+    if init:
+        for path in gate_init.init(audit, policy, force=force):
+            print(f"Wrote {safe_text(str(path), limit=500)}")
+        return
+    if audit is None:
+        raise UsageError("a gate judges something", hint="factfade gate AUDIT --policy policy.toml")
+    rule = policies.load(policy).judging(inconclusive)
+    verdict = gating.judge(audit, rule)
+    if out is not None:
+        gate_files.write(verdict, out)
+    if as_json:
+        print(gate_files.to_json(verdict), end="")
+    else:
+        for line in gate_files.lines(verdict):
+            print(safe_text(line, limit=2000))
+    raise typer.Exit(verdict.exit_code)
+
+
 @app.command("import")
 def import_logs(
     kind: Annotated[str, typer.Argument(help="Whose logs: lm-eval or inspect.")],
@@ -180,6 +217,42 @@ def import_logs(
     summary = importers.run(kind, paths, lineage=lineage, seed=seed, out=out, force=force, **choices)
     for line in summary.lines():
         print(safe_text(line, limit=1000))
+
+
+@app.command("export")
+def export_numbers(
+    path: Annotated[Path, typer.Argument(help="An experiment's or audit's folder, one run, or foreign evidence.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files: an empty or a new one.")],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="tables, findings, latex, figures or model-card. Repeatable; default: all."),
+    ] = None,
+    control: Annotated[str | None, typer.Option(help="The lineage that is every other one's control.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export in the folder.")] = False,
+) -> None:
+    """Write the numbers out: parquet and CSV, LaTeX tables, figures, the model-index block of a model card."""
+    from factfade.export import export
+
+    done = export(_existing(path), out, kinds=kind, control=control, force=force)
+    for note in done.notes:
+        print(safe_text(note, limit=500))
+    print(f"{len(done.files)} files in {safe_text(str(done.path), limit=500)}")
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="An experiment's or audit's folder, or one run in it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Hash every file again, compute every table again, and say what could not be checked. Exit 0 verified, 5 not."""
+    from factfade.verify import verify as verified
+
+    found = verified(_existing(path))
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2, ensure_ascii=True))
+    else:
+        print("\n".join(found.lines()))
+    raise typer.Exit(found.exit_code)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """A path -> tables, rule and controls -> the report of stages, and the findings beside it.
 
-A path is an experiment's folder, one run in it, or evidence that another tool made (`foreign.open_tables`). An
-experiment brings its rule, declared before generation 1, its controls, and what its record says of artefacts.
+A path is an experiment's folder, one run in it, an audit's folder, or evidence that another tool made
+(`foreign.open_tables`). An experiment and an audit bring a rule that was declared before their data; an experiment
+brings its controls too, and what its record says of artefacts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factfade import analysis, foreign, reading, stages, store
+from factfade import analysis, auditfolder, foreign, reading, stages
 from factfade.config import Experiment
 from factfade.errors import Inconclusive, NotFound
 from factfade.stage_panel import build_panels
@@ -82,7 +83,7 @@ def open_case(path: str | Path, *, control: str | None = None) -> Case:
     Raises NotFound, IntegrityError and DataError as the readers do, Inconclusive where nothing is evaluated yet.
     """
     try:
-        folder = store.open_experiment(path)
+        folder = auditfolder.open_folder(path)
     except NotFound:
         tables = foreign.open_tables(path, control=control)
         return Case(

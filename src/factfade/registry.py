@@ -50,6 +50,7 @@ BUILTIN: dict[str, dict[str, Part]] = {
             _D + "questions:JsonlQuestions",
             "a local JSON Lines file: question with choices and answer, or with answers",
         ),
+        "pack": Part(_D + "packs:PackQuestions", "a question pack: questions, formats and licence in one file"),
         "known_1000": Part(
             _D + "questions:ClozeQuestions",
             "cloze facts with subject, prompt, attribute and relation",

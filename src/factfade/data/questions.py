@@ -44,7 +44,7 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Set(ABC):
+class QuestionSet(ABC):
     """What all sets share: the draw, the repetitions, the identity. `limit` questions are drawn by `seed` (of each
     domain where a set has domains) and stay in file order."""
 
@@ -87,7 +87,7 @@ class _Set(ABC):
 
 
 @lru_cache(maxsize=16)
-def _read(part: _Set, at: tuple[Any, ...]) -> Read:
+def _read(part: QuestionSet, at: tuple[Any, ...]) -> Read:
     del at  # a key only: another content of the files is another entry
     counts: Counter[str] = Counter()
     every, examples = part.read(counts)
@@ -121,7 +121,7 @@ def drawn(questions: Sequence[Question], limit: int | None, seed: int) -> list[Q
 
 
 @dataclass(frozen=True, kw_only=True)
-class MmluQuestions(_Set):
+class MmluQuestions(QuestionSet):
     """MMLU (Hendrycks et al. 2021): four choices a question, its subject as domain, the dev split as examples.
 
     `path` is a folder with `test.jsonl` and `dev.jsonl` (fields subject, question, choices, answer 0 to 3), or with
@@ -190,7 +190,7 @@ def _mmlu_question(row: Mapping[str, Any], place: str, number: int) -> Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JsonlQuestions(_Set):
+class JsonlQuestions(QuestionSet):
     """A JSON Lines file of questions, with a second one of solved examples in `dev_path`.
 
     Every line has `question`, and either `choices` with `answer` (index from 0, letter, or the text of a choice; or
@@ -220,25 +220,30 @@ class JsonlQuestions(_Set):
         ids: dict[str, int] = {}
         for number, row in read_json_lines(path, counts):
             unique_id(row, "id", ids, path, number)
-            choices = choices_of(row, "choices", path, number) if "choices" in row else ()
-            accepted = () if choices else accepted_answers(row, path, number)
-            yield Question(
-                text=short(text_field(row, "question", path, number), path, number),
-                choices=choices,
-                answer=right_choice(row, choices, path, number) if choices else None,
-                accepted=accepted,
-                candidates=strings(row, "candidates", path, number) if "candidates" in row else (),
-                closed=flag(row, "closed", path, number),
-                statement=optional(row, "statement", path, number),
-                domain=optional(row, "domain", path, number) or self.domain,
-                entity=optional(row, "entity", path, number) or "",
-                template=optional(row, "template", path, number) or "",
-                source=path,
-            )
+            yield question_of(row, path, number, domain=self.domain)
+
+
+def question_of(row: Mapping[str, Any], place: str, number: int, *, domain: str = "") -> Question:
+    """The question of one record, in the fields of `JsonlQuestions`; `domain` is that of records without one."""
+    choices = choices_of(row, "choices", place, number) if "choices" in row else ()
+    accepted = () if choices else accepted_answers(row, place, number)
+    return Question(
+        text=short(text_field(row, "question", place, number), place, number),
+        choices=choices,
+        answer=right_choice(row, choices, place, number) if choices else None,
+        accepted=accepted,
+        candidates=strings(row, "candidates", place, number) if "candidates" in row else (),
+        closed=flag(row, "closed", place, number),
+        statement=optional(row, "statement", place, number),
+        domain=optional(row, "domain", place, number) or domain,
+        entity=optional(row, "entity", place, number) or "",
+        template=optional(row, "template", place, number) or "",
+        source=place,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClozeQuestions(_Set):
+class ClozeQuestions(QuestionSet):
     """Facts as texts to complete, in the layout of known_1000 (Meng et al. 2022, ROME): a JSON list of records with
     `prompt`, `attribute`, `subject` and `relation_id`.
 

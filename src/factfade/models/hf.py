@@ -79,12 +79,15 @@ class OpenModel:
     it changes, neither its weights nor its mode nor any global random state.
     """
 
-    def __init__(self, net: Any, prompter: Prompter, *, name: str, folder: Path | None = None) -> None:
+    def __init__(
+        self, net: Any, prompter: Prompter, *, name: str, folder: Path | None = None, identity: str = ""
+    ) -> None:
         from factfade.models.passes import Net
 
         self.prompter = prompter
         self._name = name
         self._folder = folder
+        self._identity = identity
         self._model: Any = net
         self._net = Net.of(net, prompter.pad)
         self.context = loading.positions(net.config, prompter.tokenizer)
@@ -103,10 +106,10 @@ class OpenModel:
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 over the tensors of the folder; "" for a model that is in memory alone."""
+        """SHA-256 over the tensors of the folder; what was given, or "", for a model that is in memory alone."""
         from factfade.identity import checkpoint_identity
 
-        return "" if self._folder is None else checkpoint_identity(self._folder)
+        return self._identity if self._folder is None else checkpoint_identity(self._folder)
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:

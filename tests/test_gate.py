@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from factfade import gate, gate_files, gate_init, gate_measures, tables
 from factfade import policy as policies
+from factfade.compare_prints import FIELDS
 from factfade.errors import ConfigError, DataError, IntegrityError, UsageError
 from factfade.gate import decide, judge
 from factfade.gate_measures import Candidate, Measure, Measured
@@ -476,3 +477,17 @@ def test_a_gate_is_judged_in_an_experiment_with_identities(tmp_path: Path) -> No
     shard.unlink()
     with pytest.raises(IntegrityError):
         judge(f"{tmp_path / 'run'}:general", Policy.model_validate({"margins": {"knowledge": 0.1}}))
+
+
+def test_the_page_names_every_setting_and_every_field() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "compare-and-gate.md").read_text(encoding="utf-8")
+    for table in (policies.GateTable, policies.MarginsTable, policies.DomainTable):
+        assert [name for name in table.model_fields if f"`{name}`" not in page] == []
+    assert [name for name in FIELDS if f"| `{name}` |" not in page] == []
+    shown = re.findall(r"^\| `(\w+)` \| (\S+) \|", page, re.MULTILINE)
+    defaults = {name: tomllib.loads(f"v = {cell.strip('`')}")["v"] for name, cell in shown}
+    plain = policies.GateTable().model_dump()
+    assert defaults == {name: plain[name] for name in defaults}
+    assert len(defaults) == len(plain) - 1, "all but formats, which has no default to show"
+    (block,) = re.findall(r"```toml fragment\n(.*?)```", page, re.DOTALL)
+    assert policies.parse(tomllib.loads(block)).domains["geography"].minimum_n == 100

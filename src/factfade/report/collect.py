@@ -1,11 +1,13 @@
-"""An experiment's folder -> Material: only what manifests list, and the stage calls of it by the stored rule."""
+"""An experiment's or an audit's folder -> Material: only what manifests list, and the stage calls of it by the stored rule."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from factfade import judging, reading, store
+from factfade import auditfolder, judging, reading
+from factfade.auditfolder import AuditFolder
 from factfade.report.summary import Material
 from factfade.verdicts import StageReport
 
@@ -19,7 +21,7 @@ def material(root: str | Path, report: StageReport | None = None) -> Material:
     `report` are its stage calls where they are made already. Raises NotFound, IntegrityError and DataError as the
     readers do, Inconclusive where nothing is evaluated.
     """
-    folder = store.open_experiment(root)
+    folder = auditfolder.open_folder(root)
     settings = folder.settings()
     case = judging.experiment_case(folder)
     whole, lineages = judging.scope(folder, case.controls)
@@ -35,13 +37,26 @@ def material(root: str | Path, report: StageReport | None = None) -> Material:
         controls=case.controls,
         questions=questions_of(evidence),
         only=None if lineages is None else frozenset(lineages),
+        audited=isinstance(folder, AuditFolder),
+        failures=failures_of(folder.record()) if isinstance(folder, AuditFolder) else (),
     )
 
 
 def place(root: str | Path, name: str) -> Path:
-    """Where a file about `root` is written: in the experiment's folder, or in the one run's."""
-    folder = store.open_experiment(root)
+    """Where a file about `root` is written: in the experiment's or the audit's folder, or in the one run's."""
+    folder = auditfolder.open_folder(root)
     return folder.path(name) if folder.only is None else folder.only.path / name
+
+
+def failures_of(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Name and reason of every checkpoint that an audit's record says could not be evaluated."""
+    rows = record.get("checkpoints")
+    found: list[tuple[str, str]] = []
+    for row in cast("list[Any]", rows) if isinstance(rows, list) else []:
+        row = cast("Mapping[str, Any]", row) if isinstance(row, Mapping) else {}
+        if failure := cast("Mapping[str, Any]", row.get("failure") or {}):
+            found.append((str(row.get("name", "")), str(failure.get("message", ""))))
+    return tuple(found)
 
 
 def questions_of(evidence: pd.DataFrame) -> dict[str, str]:

@@ -81,7 +81,7 @@ def turned(panels: Panels, lineage: str, seed: int, position: int) -> Turned | N
     clusters = np.concatenate([p.clusters for p in own])
     ends = np.concatenate([p.knowledge for p in own])
     codes, first, at = np.unique(items, return_index=True, return_inverse=True)
-    both = ~np.isnan(ends).any(axis=1)
+    both = np.asarray(~np.isnan(ends).any(axis=1), dtype=np.bool_)
     before, after = both & (ends[:, 0] == 1.0), both & (ends[:, 1] == 1.0)
 
     def counted(marks: NDArray[np.bool_]) -> Codes:

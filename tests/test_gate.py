@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from factfade import gate, gate_files, gate_init, gate_measures, tables
 from factfade import policy as policies
+from factfade.compare import compare
 from factfade.compare_prints import FIELDS
 from factfade.errors import ConfigError, DataError, IntegrityError, UsageError
 from factfade.gate import decide, judge
@@ -294,7 +295,7 @@ def test_failures_of_an_audit_do_not_pass(tmp_path: Path) -> None:
     assert found.exit_code == 3
     assert found.checks[0].sentence == "the checkpoint checkpoint-900 could not be evaluated: a pickle\\x1b"
     (folder / "audit.json").write_text("[" * 100_000)
-    with pytest.raises(DataError, match=r"audit\.json"):
+    with pytest.raises(IntegrityError, match=r"audit\.json"):
         gate_measures.measure(case(world()), POLICY_OF, path=folder)
 
 
@@ -491,3 +492,41 @@ def test_the_page_names_every_setting_and_every_field() -> None:
     assert len(defaults) == len(plain) - 1, "all but formats, which has no default to show"
     (block,) = re.findall(r"```toml fragment\n(.*?)```", page, re.DOTALL)
     assert policies.parse(tomllib.loads(block)).domains["geography"].minimum_n == 100
+
+
+def stored_audit(root: Path, *, failures: list[str], ended: bool = True) -> Path:
+    """An audit's folder as it is stored: a base and two checkpoints."""
+    root.mkdir(parents=True)
+    (root / "audit.toml").write_text('[audit]\nname = "mine"\n', encoding="utf-8")
+    places = [root / "base", root / "checkpoints" / "001-checkpoint-500", root / "checkpoints" / "002-checkpoint-1000"]
+    for generation, place in enumerate(places):
+        place.mkdir(parents=True)
+        fakerun.evaluate(place, "checkpoints", 0, generation, 0.5, f"{generation}" * 64)
+    if ended:
+        rows = [{"name": name, "failure": {"message": "weights are missing"}} for name in failures]
+        (root / "audit.json").write_text(json.dumps({"checkpoints": rows, "failures": failures}), encoding="utf-8")
+    return root
+
+
+def test_an_audit_is_judged_by_its_folder_and_by_its_record(tmp_path: Path) -> None:
+    policy = policies.parse({"gate": {"minimum_n": 5}, "margins": {"knowledge": 0.9}})
+    root = stored_audit(tmp_path / "audit", failures=[])
+    found = judge(root, policy)
+    assert found == judge(root / "audit.json", policy) == judge(f"{root}@last", policy)
+    (one,) = found.candidates
+    assert (one.generation, one.weights, one.base_weights) == (2, "2" * 64, "0" * 64)
+    assert found.count("missing") == 0
+    assert judge(f"{root}@1", policy).candidates[0].weights == "1" * 64
+    compared = compare(f"{root}@0", f"{root / 'audit.json'}@1")
+    assert (compared.a.lineage, compared.b.generation) == ("checkpoints", 1)
+    assert {f.field: f.state for f in compared.fingerprints}["questions"] == "same"
+
+
+def test_an_audit_that_did_not_finish_or_lacks_a_checkpoint_does_not_pass(tmp_path: Path) -> None:
+    policy = policies.parse({"gate": {"minimum_n": 5, "inconclusive": "warn"}, "margins": {"knowledge": 0.9}})
+    unfinished = judge(stored_audit(tmp_path / "a", failures=[], ended=False), policy)
+    lacking = judge(stored_audit(tmp_path / "b", failures=["checkpoint-1500"]), policy)
+    assert unfinished.exit_code == lacking.exit_code == 3
+    assert unfinished.checks[0].sentence == "the audit has not come to its end"
+    assert lacking.checks[0].sentence == "the checkpoint checkpoint-1500 could not be evaluated: weights are missing"
+    assert judge(f"{tmp_path / 'b'}@2", policy).exit_code != 3, "one that is named is judged by itself"

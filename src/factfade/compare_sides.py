@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factfade import judging, registry, store
+from factfade import auditfolder, judging, registry, store
 from factfade.columns import as_text
 from factfade.errors import DataError, NotFound, UsageError
 from factfade.judging import Case
@@ -106,7 +106,7 @@ def _exists(text: str) -> bool:
 
 def folder_of(path: Path) -> Path:
     """The audit's folder where its audit.json is given; else the path itself."""
-    return path.parent if path.name == "audit.json" and path.is_file() else path
+    return path.parent if path.name == auditfolder.RECORD and path.is_file() else path
 
 
 def pick(text: str | Path) -> Picked:
@@ -217,30 +217,18 @@ def record_of(path: Path | None, lineage: str, seed: int, generation: int) -> Ma
 
     None where there is none (foreign evidence). Raises IntegrityError for a damaged one.
     """
-    if path is None or not path.is_dir():
+    if path is None:
         return None
     try:
-        experiment = store.open_experiment(path)
+        folder = auditfolder.open_folder(path)
+        # A folder that was opened at one run reads the others, too: its control stands beside it.
+        whole = replace(folder, only=None)
+        return read_manifest(whole.run(lineage, seed).generation(generation) / EVALUATE)
     except NotFound:
-        return _audited(path, generation)
-    return read_manifest(store.ExperimentFolder(root=experiment.root).run(lineage, seed).generation(generation) / EVAL)
-
-
-EVAL = "evaluate.json"
-
-
-def _audited(path: Path, generation: int) -> Manifest | None:
-    """In an audit's folder: `base/`, else `checkpoints/<position>-<name>/` of that position."""
-    if generation == 0:
-        return read_manifest(path / "base" / EVAL)
-    root = path / "checkpoints"
-    if not root.is_dir():
         return None
-    for folder in sorted(root.iterdir()):
-        position = folder.name.partition("-")[0]
-        if position.isascii() and position.isdecimal() and int(position) == generation:
-            return read_manifest(folder / EVAL)
-    return None
+
+
+EVALUATE = "evaluate.json"
 
 
 def nearest_field(name: str, known: Sequence[str]) -> str:

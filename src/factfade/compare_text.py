@@ -121,6 +121,8 @@ def _loss(one: Contrast) -> str:
 
 def _signed(value: float, unit: str) -> str:
     text = amount(value, unit)
+    if not float(text):
+        return text.lstrip("-")
     return text if text.startswith("-") else f"+{text}"
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from factfade import auditfolder
 from factfade import compare_looks as looks
 from factfade import compare_sides as sides
 from factfade.errors import DataError
@@ -237,21 +238,15 @@ def _filled(blank: Measure, look: Look) -> Measure:
 
 def _failures(path: Path | None) -> tuple[str, ...]:
     """What an audit's record says of checkpoints that could not be evaluated. DataError where it is no record."""
-    if path is None or not (path / "audit.toml").is_file():
+    if path is None or not auditfolder.is_audit(path):
         return ()
-    file = path / "audit.json"
-    if not file.is_file():
+    record = auditfolder.open_audit(path).record()
+    if not record:
         return ("the audit has not come to its end",)
-    data = _json(file)
-    rows = (
-        [row for row in data.get("checkpoints", []) if isinstance(row, dict)]
-        if isinstance(data.get("checkpoints"), list)
-        else []
-    )
-    said = {str(row.get("name", "")): row.get("failure") for row in rows}
-    failures = data.get("failures", [])
-    if not isinstance(failures, list):
-        raise DataError("its failures are no list", file=file, hint="run the audit again")
+    rows, failures = record.get("checkpoints", []), record.get("failures", [])
+    if not isinstance(rows, list) or not isinstance(failures, list):
+        raise DataError("it is no record of an audit", file=path / auditfolder.RECORD, hint="run the audit again")
+    said = {str(row.get("name", "")): row.get("failure") for row in rows if isinstance(row, dict)}
     return tuple(_failure(str(name), said.get(str(name))) for name in failures)
 
 

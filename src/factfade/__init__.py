@@ -1,6 +1,7 @@
 """factfade: which facts does a language model lose when it is trained again and again on model-written text?
 
 `Experiment` is the specification, `load` reads it from a TOML file, `run` runs its arms and seeds.
+`FactFadeCallback` watches a training of transformers' Trainer.
 The names are resolved on first use, so that `import factfade` costs nothing.
 """
 
@@ -9,12 +10,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from factfade.callback import FactFadeCallback
     from factfade.config import Experiment, load
     from factfade.sweep import run
 
-__all__ = ["Experiment", "__version__", "load", "run"]
+__all__ = ["Experiment", "FactFadeCallback", "__version__", "load", "run"]
 
-_HOME = {"Experiment": "factfade.config", "load": "factfade.config", "run": "factfade.sweep"}
+_HOME = {
+    "Experiment": "factfade.config",
+    "FactFadeCallback": "factfade.callback",
+    "load": "factfade.config",
+    "run": "factfade.sweep",
+}
 
 try:
     __version__ = version("factfade")

@@ -58,9 +58,9 @@ def evaluate(
     """Asks everything of `model` and commits the step; returns its record with its times under "times".
 
     `reference` is the start model, opened after the model has written its own text; None means that `model` is the
-    start model. `beside` are further columns of every row of evidence (`checkpoint` and `step` of an audit). A committed
-    step is returned as it is; committed shards of an interrupted one are kept. Raises NonFinite when a log-probability
-    is no finite number.
+    start model. `beside` are further columns of every row of evidence (`checkpoint`, `step`). A committed step is
+    returned as it is; committed shards of an interrupted one are kept. Raises NonFinite when a log-probability is no
+    finite number.
     """
     if step.committed:
         return {**step.manifest.record, "times": dict(step.manifest.times)}

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from factfade.errors import IntegrityError, NotFound, UnsafeArtifact
 from factfade.keys import sha256_of
@@ -38,6 +38,18 @@ ADAPTER_PLACE = ("base_model_name_or_path", "revision", "inference_mode", "peft_
 # Output heads that transformers ties to the input embedding, and the embeddings' names.
 HEADS = ("lm_head.weight", "embed_out.weight", "output.weight", "cls.predictions.decoder.weight")
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "tok_embeddings.weight")
+
+
+class Hashable(Protocol):
+    """A tensor as its identity needs it: dtype in the words of safetensors, the hash of its bytes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def sha256(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +84,7 @@ def checkpoint_identity(folder: str | Path, *, base: str | None = None) -> str:
     are only pickles, IntegrityError naming the file when one is damaged, NotFound when there are no weights.
     """
     path = Path(folder)
-    entries = _distinct(list(tensors(path)))
-    identity = sha256_of([[t.name, t.dtype, list(t.shape), digest] for t, digest in entries])
+    identity = identity_of(tensors(path))
     adapter = path / ADAPTER_CONFIG
     if path.is_dir() and adapter.is_file():
         if base is None:
@@ -83,7 +94,12 @@ def checkpoint_identity(folder: str | Path, *, base: str | None = None) -> str:
     return identity
 
 
-def _distinct(found: list[Tensor]) -> list[tuple[Tensor, str]]:
+def identity_of(found: Iterable[Hashable]) -> str:
+    """Hex identity of tensors, wherever they lie: on disk, or in memory."""
+    return sha256_of([[t.name, t.dtype, list(t.shape), digest] for t, digest in _distinct(found)])
+
+
+def _distinct(found: Iterable[Hashable]) -> list[tuple[Hashable, str]]:
     """Tensors in name order with their hashes, without heads that repeat an embedding."""
     hashed = [(tensor, tensor.sha256()) for tensor in sorted(found, key=lambda tensor: tensor.name)]
     embeddings = {(t.dtype, t.shape, digest) for t, digest in hashed if t.name.endswith(EMBEDDINGS)}

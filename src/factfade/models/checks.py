@@ -19,10 +19,11 @@ STEPS = 3
 TEXT = "The river flows through ten countries, and its mouth lies in a sea that no question asks about: so much for it."
 
 
-def check_batching(net: Net, prompter: Prompter, context: int) -> dict[str, Any]:
+def check_batching(net: Net, prompter: Prompter, context: int, *, dtype: str | None = None) -> dict[str, Any]:
     """Compares next-token log-probabilities, after the prompts and over a few cached steps. Raises RunFailed.
 
-    Returns the record: the largest difference seen, the tolerance, the lengths.
+    `dtype` is what the forward pass casts to, None for the weights' own. Returns the record: the largest difference
+    seen, the tolerance, the lengths.
     """
     text = prompter.encode(TEXT)
     lengths = [length for length in LENGTHS if length + STEPS + len(prompter.opening) <= context]
@@ -38,7 +39,7 @@ def check_batching(net: Net, prompter: Prompter, context: int) -> dict[str, Any]
         alone.append(torch.cat([_fed(state, tokens[row : row + 1]) for row, state in enumerate(single)]))
     for together, apart in zip(logits, alone, strict=True):
         worst = max(worst, difference(together, apart))
-    dtype = str(net.model.dtype).removeprefix("torch.")
+    dtype = dtype or str(net.model.dtype).removeprefix("torch.")
     tolerance = TOLERANCE.get(dtype, TOLERANCE["bfloat16"])
     if worst > tolerance:
         raise RunFailed(

@@ -109,7 +109,7 @@ def test_one_sentence_says_it_all(answer: Checkpoints) -> None:
     text = answer.sentence
     assert text.startswith("1 of 4 checkpoints lost facts that the base knows: checkpoint-10 40 of 216 (18.5%")
     assert "all in chemistry" in text
-    assert "(stage C), checkpoint-200: its answers can no longer be read" in text
+    assert "checkpoint-200 does not answer or write as the base does any more (stage C)" in text
     assert text.endswith(".")
 
 

@@ -1,4 +1,4 @@
-"""An experiment's or an audit's folder -> Material: only what manifests list, and the stage calls of it by the stored rule."""
+"""The folder of an experiment or an audit -> Material: what manifests list, and the stage calls by the stored rule."""
 
 from __future__ import annotations
 

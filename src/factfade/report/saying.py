@@ -14,8 +14,8 @@ from factfade.verdicts import StageCall
 NAMED = 3
 ENDPOINTS = {
     "format": "its answers can no longer be read",
-    "fluency_nats": "its own text is no longer that of the base",
-    "fluency_junk": "its own text is junk",
+    "fluency_nats": "it no longer writes as the base does",
+    "fluency_junk": "more of its own text is junk",
 }
 
 
@@ -32,22 +32,17 @@ def with_sentence(row: CheckpointRow, calls: Sequence[StageCall]) -> CheckpointR
 def audit(rows: Sequence[CheckpointRow]) -> str:
     """All checkpoints in one sentence: which lost facts, which broke otherwise, and how the others stand."""
     lost = sorted((r for r in rows if has_lost(r)), key=lambda r: (-_share(r), r.position, r.name))
-    broken = [r for r in rows if r.stage == "C" and r not in lost]
+    broken = [r for r in rows if r.broke]
     rest = [r for r in rows if r not in lost and r not in broken]
     parts: list[str] = []
     if lost:
-        told = [
-            f"{r.name} {_short(r.facts)}{f', and {r.broke}' if r.broke else ''}"
-            for r in lost[:NAMED]
-            if r.facts is not None
-        ]
+        told = [f"{r.name} {_short(r.facts)}" for r in lost[:NAMED] if r.facts is not None]
         more = [f"{len(lost) - NAMED} more"] if len(lost) > NAMED else []
         parts.append(f"{_count(len(lost), len(rows))} lost facts that the base knows: {_listed([*told, *more])}")
     if broken:
-        told = [f"{r.name}: {r.broke or 'format or fluency broke'}" for r in broken[:NAMED]]
-        more = [f"{len(broken) - NAMED} more"] if len(broken) > NAMED else []
-        lost_none = " without a shown loss of facts" if all(r.facts is not None for r in broken) else ""
-        parts.append(f"{len(broken)} broke otherwise{lost_none} (stage C), {_listed([*told, *more])}")
+        verb = "do" if len(broken) > 1 else "does"
+        more = "" if any(r not in lost for r in broken) or not lost else ", too"
+        parts.append(f"{_names(broken)} {verb} not answer or write as the base does any more{more} (stage C)")
     if rest:
         parts += _rest(rest, alone=not parts)
     text = "; ".join(parts)
@@ -117,7 +112,7 @@ def _where(facts: Facts) -> str:
     first = named[0]
     if len(first.lost) == facts.lost:
         return f", all in {plain_name(first.domain)}"
-    return f", most in {plain_name(first.domain)} ({len(first.lost)} of {first.known:,})"
+    return f", most in {plain_name(first.domain)}: {len(first.lost)} of {first.known:,}"
 
 
 def _broke(calls: Sequence[StageCall]) -> str:

@@ -168,7 +168,7 @@ def planted(found: Sequence[Outcome]) -> Iterator[str]:
     yield ""
     yield "Onset of the first B or C (a call that the next generation repeats), against the generation of the truth:"
     yield ""
-    yield "| planted | items | true onset | runs with onset | before the truth | mean delay (90% within) | trend alarm |"
+    yield "| planted | items | true onset | runs with onset | before the truth | mean delay (90% within) | alarm |"
     yield "|---|---|---|---|---|---|---|"
     for world, truth in enumerate(PLANTED):
         start = next((g for g in range(1, LAST + 1) if truth.truth(g, rule) != "A"), None)

@@ -27,7 +27,7 @@ def compute(
     have been needed for has the value None and a reason. Raises ConfigError for a kind that does not exist.
     """
     if "format" in evidence.columns:
-        # A probe asks one question from several sides: its diagnosis reads it, and a share over its sides means nothing.
+        # A probe asks one question from several sides: its diagnosis reads it; a share over its sides means nothing.
         evidence = evidence[~evidence["format"].isin(PROBES)]
     rows: list[ScoreRow] = []
     for kind in registry.kinds("metric") if kinds is None else kinds:

@@ -85,8 +85,8 @@ def items_trend(
 
     `level` .90 gives two one-sided bounds at 5%: the upper one is below 0 where p < .05, unless the floor of p forbids.
     Two guards hold where few items change and t is too sure of itself. The standard error is at least that of a sample
-    in which one answer fell and one rose by the steepest slope (`span` = largest less smallest possible value). And p is
-    at least 2^-k for k clusters that changed: the least that a sign-flip test of them can give, so that p = 1 where
+    in which one answer fell and one rose by the steepest slope (`span` = largest less smallest possible value). And p
+    is at least 2^-k for k clusters that changed: the least that a sign-flip test of them can give, so that p = 1 where
     nothing changed.
     """
     slopes, squares = row_slopes(values, generations)

@@ -83,6 +83,7 @@ FLOORS = {
     "audit": 4,
     "audit_answer": 4,
     "compare": 4,
+    "compare_contrasts": 4,
     "compare_looks": 4,
     "compare_prints": 4,
     "compare_sides": 4,

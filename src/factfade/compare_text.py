@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from factfade.compare import Chosen, Comparison, Contrast
+from factfade.compare import Chosen, Comparison
+from factfade.compare_contrasts import Contrast
 from factfade.compare_sides import shown
 from factfade.stage_conditions import amount, amount_of, probability
 

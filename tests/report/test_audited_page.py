@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from factfade.report import page, summary, terminal
-from factfade.report.collect import questions_of
+from factfade.report.collect import failures_of, questions_of
 from factfade.report.data import PageData
 from tests.report import synthetic
 from tests.report.audited import Audited, audited
@@ -96,6 +96,16 @@ def test_what_a_model_wrote_stays_text(case: Audited) -> None:
     text = terminal.plain(found)
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("record", [{}, {"checkpoints": None}, {"checkpoints": [None, 3, {}, {"failure": None}]}])
+def test_a_record_without_failures_gives_none(record: dict[str, Any]) -> None:
+    assert failures_of(record) == ()
+
+
+def test_failures_are_read_from_the_record() -> None:
+    rows = [{"name": "checkpoint-7", "failure": None}, {"name": "checkpoint-9", "failure": {"message": "cut short"}}]
+    assert failures_of({"checkpoints": rows}) == (("checkpoint-9", "cut short"),)
 
 
 def test_a_pipe_gets_the_table_the_sentence_and_the_facts(data: PageData) -> None:

@@ -18,12 +18,14 @@ from typing import Any, Literal
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from factfade import audit_settings, callback_log
+from factfade import audit_settings, callback_log, gate
+from factfade import policy as policies
 from factfade.assembly import assemble
 from factfade.audit_settings import AuditSettings
 from factfade.auditfolder import SERIES
 from factfade.config import validated
 from factfade.errors import ConfigError, FactfadeError, UsageError
+from factfade.policy import Policy
 from factfade.text import safe_text
 from factfade.verdicts import Stage
 from factfade.watch import Measured, Trained, Watch
@@ -43,6 +45,20 @@ def stop_at(*wanted: Stage) -> Stop:
     def judged(now: Measured) -> str | None:
         call = now.overall
         return call.sentence or f"stage {call.stage}" if call is not None and call.stage in wanted else None
+
+    return judged
+
+
+def stop_at_breach(policy: Policy | str | Path) -> Stop:
+    """Ends the training at the first evaluation whose verdict by the gate's policy is a breach.
+
+    `policy` is one, or its TOML file; ConfigError where it is none. An inconclusive verdict lets the training go on.
+    """
+    margins = policies.load(policy) if isinstance(policy, (str, Path)) else policy
+
+    def judged(now: Measured) -> str | None:
+        found = gate.judge(now.folder, margins)
+        return found.sentence if found.verdict == "breach" else None
 
     return judged
 
@@ -227,12 +243,17 @@ class FactFadeCallback(TrainerCallback):
             hint,
             exc_info=None if isinstance(error, FactfadeError) else error,
         )
+        self._attempted(lambda: self._log(callback_log.NOT_MEASURED, state, control), "logged")
+        if self.watch is not None:
+            watch = self.watch
+            self._attempted(lambda: watch.failed(state.global_step, error), "recorded")
+
+    def _attempted(self, work: Callable[[], None], what: str) -> None:
+        """Says that a step was not measured; where log or disk fail too, a warning is what is left."""
         try:
-            if self.watch is not None:
-                self.watch.failed(state.global_step, error)
-            self._log(callback_log.NOT_MEASURED, state, control)
-        except Exception as second:  # noqa: BLE001  the log or the disk is what fails
-            LOG.warning("factfade: and that could not be recorded: %s", safe_text(str(second), limit=300))
+            work()
+        except Exception as error:  # noqa: BLE001  as above
+            LOG.warning("factfade: and that could not be %s: %s", what, safe_text(str(error), limit=300))
 
     def _log(self, numbers: Mapping[str, float], state: TrainerState, control: TrainerControl) -> None:
         """Through the trainer, to its history and to everything that it reports to."""

@@ -65,11 +65,67 @@ def run(
 
 
 @app.command()
-def report(path: Target) -> None:
-    """Write report.html again from what is stored, and print the table."""
-    from factfade import store
+def audit(
+    paths: Annotated[list[str], typer.Argument(help="Checkpoints: folders of them, models, adapters, runs, globs.")],
+    against: Annotated[str, typer.Option(help="The base: a model's folder, a hub name, or world.")],
+    out: Annotated[Path, typer.Option(help="The audit's folder.")] = Path("audit"),
+    config: Annotated[Path | None, typer.Option(help="Settings: a TOML file.")] = None,
+    questions: Annotated[
+        list[str] | None, typer.Option(help="world, a JSON Lines file, a pack, or a folder of MMLU. Repeatable.")
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option("--format", help="An instruction format. Repeatable.")] = None,
+    items: Annotated[int | None, typer.Option(help="At most so many questions, drawn by the seed.", min=1)] = None,
+    corpus: Annotated[str | None, typer.Option(help="Text for the fixed prompts: world, or a file.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Put prompts through the chat template.")] = False,
+    override: Set = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A part of the questions: a minute on a small model.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, how long, and what it can see.")
+    ] = False,
+    reuse: Annotated[list[Path] | None, typer.Option(help="An audit whose evidence may be reused. Repeatable.")] = None,
+    allow: Allow = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an audit made with other settings.")] = False,
+) -> None:
+    """Which facts did each checkpoint lose, beside its base? Stages, lost and gained facts, a table and a page."""
+    from factfade import audit as auditing
+    from factfade import audit_plan, audit_settings
 
-    _show(store.open_experiment(_existing(path)).root)
+    flags: dict[str, dict[str, Any]] = {
+        "audit": {"quick": quick or None},
+        "model": {"chat": "chat" if chat else None},
+        "corpus": audit_settings.corpus_spec(corpus) if corpus else {},
+        "evaluation": {
+            "questions": [audit_settings.question_spec(text) for text in questions] if questions else None,
+            "formats": name or None,
+            "items": items,
+        },
+    }
+    settings = audit_settings.load(config, override or (), flags=flags)
+    common: dict[str, Any] = {
+        "against": against, "out": out, "settings": settings, "reuse": reuse or (), "allow": allow or (),
+    }  # fmt: skip
+    if dry_run:
+        planned = audit_plan.plan(paths, **common)
+        for line in planned.lines():
+            print(safe_text(line, limit=2000))
+        return
+    from factfade.progress import Lines
+
+    done = auditing.audit(paths, **common, force=force, progress=Lines())
+    _show(done.path)
+    for one in done.failures:
+        failure = one.failure or {}
+        print(_problem(f"{one.name}: {failure.get('message')}", str(failure.get("hint", ""))), file=sys.stderr)
+    if done.failures:
+        raise typer.Exit(max(int((one.failure or {})["exit_code"]) for one in done.failures))
+
+
+@app.command()
+def report(path: Annotated[Path, typer.Argument(help="An experiment's or an audit's folder, or one run.")]) -> None:
+    """Write report.html again from what is stored, and print the table."""
+    from factfade import auditfolder
+
+    _show(auditfolder.open_folder(_existing(path)).root)
 
 
 @app.command()
@@ -300,10 +356,10 @@ def _show(root: Path, stages: StageReport | None = None) -> None:
 
 def _densities(root: Path) -> list[str]:
     """One line per arm whose corpus knows how dense it is in facts."""
-    from factfade import store
+    from factfade import auditfolder
 
     found: list[str] = []
-    for arm, corpus in store.open_experiment(root).environment().get("corpora", {}).items():
+    for arm, corpus in auditfolder.open_folder(root).environment().get("corpora", {}).items():
         density = corpus.get("density")
         if density:
             found.append(f"  {arm:<20} {density['facts_per_1000_words']:.1f} facts per 1,000 words of human text")

@@ -23,6 +23,21 @@ class Silent:
         del what, done, total
 
 
+class Lines:
+    """One line for each new piece of work, and again after `every` seconds, to standard error: for work in a row."""
+
+    def __init__(self, stream: IO[str] | None = None, *, every: float = PLAIN_EVERY_SECONDS) -> None:
+        self._stream, self._every = stream or sys.stderr, every
+        self._what, self._last = "", 0.0
+
+    def step(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what == self._what and now - self._last < self._every:
+            return
+        self._what, self._last = what, now
+        print(safe_text(f"{what} {done}/{total}", limit=300), file=self._stream, flush=True)
+
+
 class JsonProgress:
     """Writes an event a line for a parent process, at most five a second and always the last of a step."""
 

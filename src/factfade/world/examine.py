@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,6 +67,20 @@ def examine(model: Any, tokenizer: Any, items: Sequence[Question], *, seed: int 
         )
     model.train(training)
     return out
+
+
+@torch.no_grad()
+def right_answers(folder: Path, *, seed: int = 0) -> dict[str, dict[str, bool]]:
+    """Item -> format and wording -> whether the choice is right, of the checkpoint in a folder, asked one by one."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    found: dict[str, dict[str, bool]] = {}
+    for name, pairs in ask_all(WorldQuestions().items(), seed=seed).items():
+        for _, one in pairs:
+            found.setdefault(one.item, {})[name] = _choice(model, tokenizer, one)[0]
+    return found
 
 
 def _answers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:

@@ -51,7 +51,7 @@ def callback(folder: Path, **changes: Any) -> FactFadeCallback:
         "questions": folder / "questions.jsonl",
         "corpus": folder / "corpus.txt",
         "formats": FORMATS,
-        "settings": audit_settings.load(None, flags={"evaluation": evaluation}),
+        "settings": {"evaluation": evaluation},
         "max_seconds": None,
         **changes,
     }
@@ -521,6 +521,17 @@ def test_what_cannot_be_used_is_refused_before_the_training(
 
 # ---------------------------------------------------------------------------------------------------------------
 # Stopping
+
+
+def test_settings_are_tables_an_object_or_a_file_and_arguments_stand_over_them(folder: Path, tmp_path: Path) -> None:
+    given = audit_settings.load(None, flags={"evaluation": EVALUATION})
+    (tmp_path / "audit.toml").write_text(given.toml(), encoding="utf-8")
+    for settings in (given, tmp_path / "audit.toml"):
+        assert callback(folder, settings=settings).settings.evaluation == callback(folder).settings.evaluation
+    assert callback(folder).settings.evaluation.items == 500
+    assert callback(folder, evaluation={"items": 7}).settings.evaluation.items == 7
+    assert callback(folder, evaluation={"items": 7}, items=9).settings.evaluation.items == 9
+    assert callback(folder, chat="chat").settings.model.chat == "chat"
 
 
 def test_a_reason_to_stop_ends_the_training(folder: Path, tmp_path: Path) -> None:

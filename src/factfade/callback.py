@@ -68,8 +68,8 @@ class FactFadeCallback(TrainerCallback):
 
     `questions` is "world", a JSON Lines file, a question pack or a folder of MMLU (or several); `formats` are their
     instruction formats; `corpus` is where the fixed prompts come from. `settings` are those of an audit (a TOML file,
-    or the object), over which the arguments before stand. `every` is "epoch" or a number of steps. An evaluation asks
-    at most `items` questions and ends within `max_seconds` (None: without a limit).
+    its tables, or the object), over which the arguments before stand. `every` is "epoch" or a number of steps. An
+    evaluation asks at most `items` questions and ends within `max_seconds` (None: without a limit).
 
     `chat` puts the questions through the tokenizer's chat template. `tokenizer` is the trainer's own unless given.
     `reference` says what reads the model's own text: "auto" (the base of an adapter, else a copy of the start model
@@ -85,7 +85,7 @@ class FactFadeCallback(TrainerCallback):
         questions: str | Path | Sequence[str | Path] | None = None,
         formats: Sequence[str] | None = None,
         corpus: str | Path | None = None,
-        settings: AuditSettings | str | Path | None = None,
+        settings: AuditSettings | Mapping[str, Mapping[str, Any]] | str | Path | None = None,
         every: Literal["epoch"] | int = "epoch",
         items: int | None = None,
         max_seconds: float | None = 120.0,
@@ -272,7 +272,7 @@ class FactFadeCallback(TrainerCallback):
 
 
 def _settings(
-    given: AuditSettings | str | Path | None,
+    given: AuditSettings | Mapping[str, Mapping[str, Any]] | str | Path | None,
     questions: str | Path | Sequence[str | Path] | None,
     formats: Sequence[str] | None,
     corpus: str | Path | None,
@@ -280,7 +280,12 @@ def _settings(
     chat: str | None,
 ) -> AuditSettings:
     """The settings of an audit, with the callback's arguments over them."""
-    base = given if isinstance(given, AuditSettings) else audit_settings.load(given)
+    if isinstance(given, AuditSettings):
+        base = given
+    elif isinstance(given, Mapping):
+        base = audit_settings.load(None, flags=given)
+    else:
+        base = audit_settings.load(given)
     asked = [questions] if isinstance(questions, (str, Path)) else questions
     flags: dict[str, dict[str, Any]] = {
         "evaluation": {

@@ -17,6 +17,7 @@ EXTRAS = {
     "vllm": "vllm",
     "lm-eval": "lm_eval",
     "mauve": "mauve",
+    "trl": "trl",
 }
 
 

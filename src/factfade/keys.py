@@ -89,6 +89,23 @@ def sha256_of(value: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with a hash of itself as `sha256`."""
+    return {**record, "sha256": sha256_of(record)}
+
+
+def seal_holds(record: Mapping[str, Any]) -> bool | None:
+    """Whether a record is what its own hash says; None where it has none. A hash under a damaged name is one."""
+
+    def rest(left_out: str) -> str:
+        return sha256_of({name: value for name, value in record.items() if name != left_out})
+
+    if "sha256" in record:
+        return record["sha256"] == rest("sha256")
+    hashes = [name for name, value in record.items() if isinstance(value, str) and len(value) == 64]
+    return False if any(record[name] == rest(name) for name in hashes) else None
+
+
 def check_settings(stored: Any, new: Any) -> list[Difference]:
     """The settings that differ, in path order; empty exactly when the normalised values are equal.
 

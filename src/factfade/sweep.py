@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factfade import config, durable, judging, registry, stages, store, versions
+from factfade import config, durable, judging, keys, registry, stages, store, versions
 from factfade.assembly import assemble
 from factfade.config import Experiment
 from factfade.errors import Inconclusive, OutOfSpace, RunFailed
@@ -46,16 +46,7 @@ def run(
     experiment.check_parts()
     inputs = check_inputs(experiment)
     check_disk(experiment, Path(out), force=force)
-    rule = stages.Rule.from_section(experiment.stages)
-    environment = {
-        "experiment_sha256": experiment.sha256,
-        "stage_rule": experiment.stages.model_dump(mode="json"),
-        "stage_rule_sha256": rule.sha256,
-        "versions": versions.recorded(),
-        "threads": experiment.model.threads,
-        **inputs,
-    }
-    folder = store.create_experiment(root, toml=to_toml(experiment), environment=environment)
+    folder = store.create_experiment(root, toml=to_toml(experiment), environment=record(experiment, inputs))
     runs = [(arm, seed) for arm in experiment.arms for seed in experiment.experiment.seeds]
     with folder.lock():
         launcher = registry.build("launcher", "local", workers=workers, threads=experiment.model.threads)
@@ -72,6 +63,20 @@ def run(
             first = failures[0]
             raise RunFailed(f"every run failed; {first['label']}: {first['message']}", hint=first["hint"]) from None
     return Outcome(path=root, stages=report, failures=tuple(failures))
+
+
+def record(experiment: Experiment, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What environment.json says of a session: hashes of settings and rule, versions, inputs; with its own hash."""
+    return keys.sealed(
+        {
+            "experiment_sha256": experiment.sha256,
+            "stage_rule": experiment.stages.model_dump(mode="json"),
+            "stage_rule_sha256": stages.Rule.from_section(experiment.stages).sha256,
+            "versions": versions.recorded(),
+            "threads": experiment.model.threads,
+            **inputs,
+        }
+    )
 
 
 def call(root: Path) -> StageReport:

@@ -560,6 +560,27 @@ def test_a_stage_stops_the_training_at_the_call_over_all_formats() -> None:
     assert [stop(now(stage)) for stage in ("A", "undetermined", None)] == [None, None, None]
 
 
+@pytest.mark.parametrize("main", [True, False])
+def test_every_process_stops_where_the_main_one_does(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, main: bool
+) -> None:
+    """A process that has not measured anything hears of it: else it would wait for the others for ever."""
+
+    def from_main(said: list[bool], src: int, device: Any) -> None:
+        assert src == 0
+        said[0] = main
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "broadcast_object_list", from_main)
+    one, control = callback(folder, every=1, stop=lambda now: None), TrainerControl()
+    args: Any = SimpleNamespace(world_size=2, device="cpu", output_dir=str(tmp_path))
+    state = TrainerState(global_step=0, is_world_process_zero=False)
+    one.on_train_begin(args, state, control)
+    state.global_step = 1
+    one.on_step_end(args, state, control)
+    assert control.should_training_stop is main
+
+
 def test_a_breach_of_the_gate_s_policy_stops_the_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Any] = []
 

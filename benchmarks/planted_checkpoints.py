@@ -95,31 +95,22 @@ def documents_of(told: Told, truth: dict[tuple[str, str], str], seed: int, *, se
         if settled and draw < 0.35:
             yield next(plain)[0]
         elif draw < (0.65 if settled else 0.35):
-            yield _stated(told, random, share=0.75 if settled else 1.0)
+            stated = 0.75 if settled else 1.0
+            yield "".join(
+                (fact_sentence(random, told(random)) if random.random() < stated else filler.sentence(random))
+                + random.choice("\n  ")
+                for _ in range(17)
+            )
         else:
             name = random.choices(FORMATS, (1, 1, 1, 1, 1) if settled else (2, 2, 2, 1, 2))[0]
             yield solved(name, _asked(told, truth, name, random), random)
 
 
-def _stated(told: Told, random: Random, *, share: float) -> str:
-    """Sentences about one domain, of which a share state a fact, now and then a new line."""
-    domain, sentences = told(random).domain, list[str]()
-    while len(sentences) < 17:
-        if random.random() >= share:
-            sentences.append(filler.sentence(random))
-            continue
-        fact = told(random)
-        while fact.domain != domain:
-            fact = told(random)
-        sentences.append(fact_sentence(random, fact))
-    return "".join(sentence + random.choice("\n  ") for sentence in sentences)
-
-
 def _asked(told: Told, truth: dict[tuple[str, str], str], format_name: str, random: Random) -> list[Question]:
-    """Questions about as many facts of one domain: a few-shot prompt is about one, and shows none twice."""
-    first, count = told(random), 12 if format_name == "open_ended" else 8 if format_name.endswith("few_shot") else 6
+    """Eight questions about as many facts of one domain: a few-shot prompt is about one, and shows none twice."""
+    first = told(random)
     drawn = {(first.relation, first.entity): first}
-    while len(drawn) < count:
+    while len(drawn) < 8:
         fact = told(random)
         if fact.domain == first.domain:
             drawn[fact.relation, fact.entity] = fact

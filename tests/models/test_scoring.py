@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from itertools import accumulate, groupby, product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factfade.errors import RunFailed, UsageError
-from factfade.models import passes, scoring
+from factfade.models import passes, plans, scoring
 from factfade.models.hf import HfModel, OpenModel
 from factfade.models.prompting import Prompter
 from factfade.records import Decoding
@@ -114,13 +116,63 @@ def test_the_common_prefix_leaves_every_prompt_a_token(prompts: list[list[int]])
     assert longer >= min(map(len, prompts)) or len({tuple(prompt[:longer]) for prompt in prompts}) > 1
 
 
-@given(prompts=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=50), max_size=30), budget=st.integers(1, 300))
-def test_batches_hold_every_row_once_within_the_budget(prompts: list[list[int]], budget: int) -> None:
+@given(
+    prompts=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=50), max_size=30),
+    budget=st.integers(1, 300),
+    price=st.none() | st.integers(0, 60),
+)
+def test_batches_hold_every_row_once_within_the_budget(
+    prompts: list[list[int]], budget: int, price: int | None
+) -> None:
     widths = [len(prompt) for prompt in prompts]
-    plan = list(passes.batches(prompts, widths, budget))
+    plan = list(passes.batches(prompts, widths, budget, price=price))
     assert sorted(row for batch in plan for row in batch) == list(range(len(prompts)))
     for batch in plan:
         assert len(batch) == 1 or len(batch) * max(widths[row] for row in batch) <= budget
+
+
+@given(widths=st.lists(st.integers(1, 12), min_size=1, max_size=8).map(sorted), price=st.integers(0, 25))
+def test_no_plan_of_runs_is_cheaper(widths: list[int], price: int) -> None:
+    """Against every way to cut the rows."""
+
+    def cost(sizes: list[int]) -> int:
+        ends = list(accumulate(sizes))
+        return sum(size * widths[end - 1] + price for size, end in zip(sizes, ends, strict=True))
+
+    found = plans.runs(widths, price)
+    assert sum(found) == len(widths)
+    every = [
+        [len(list(group)) for _, group in groupby(accumulate((0, *cuts)))]
+        for cuts in product((0, 1), repeat=len(widths) - 1)
+    ]
+    assert cost(found) == min(map(cost, every))
+
+
+def test_a_plan_of_many_lengths_takes_no_time() -> None:
+    began = time.process_time()
+    assert sum(plans.runs(range(1, 4000), 16)) == 3999
+    assert time.process_time() - began < 1.0
+    assert plans.runs([], 16) == []
+    assert plans.runs([7] * 50, 0) == [50]
+
+
+def test_short_options_are_not_padded_to_a_long_one(model: OpenModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[int] = []
+    forward = passes.Net.forward
+
+    def counting(self: Any, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        fed.append(ids.numel())
+        return forward(self, ids, *rest)
+
+    monkeypatch.setattr(passes.Net, "forward", counting)
+    prompts = [[7, 8, 9 + row] for row in range(12)]
+    options = [[[5, 6], [6, 5], [8, 9, 10]] for _ in prompts]
+    options[3] = [[5, 6], list(range(20, 60))]
+    scored = model.score(prompts, options)
+    # Prompts, 23 short options of a token each, 11 of two, one of 39.
+    assert sum(fed) <= 12 * 3 + 23 + 11 * 2 + 39 + 12
+    for prompt, own, found in zip(prompts, options, scored, strict=True):
+        assert [one.logprob for one in found] == pytest.approx([plain(model, prompt, ids)[0] for ids in own], abs=1e-4)
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=5), max_size=8))

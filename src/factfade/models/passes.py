@@ -17,10 +17,13 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from factfade.errors import OutOfMemory
+from factfade.models.plans import runs
 
 # A common prefix is run once for the whole batch when it is at least this long: shorter ones do not repay the second
 # pass.
 MIN_PREFIX = 32
+# What a pass costs beyond its tokens, in tokens: a processor reads the weights once more, a GPU starts kernels.
+PRICE_CPU, PRICE_GPU = 16, 1024
 
 
 class _Buffered(DynamicLayer):
@@ -66,8 +69,14 @@ class _Buffered(DynamicLayer):
 
     def rows(self, chosen: torch.Tensor, capacity: int) -> _Buffered:
         """A new layer that holds the chosen rows (a row may come more than once), with room for `capacity`."""
-        taken = _Buffered(capacity)
+        # Room that is there already is copied along: one copy, not two.
+        enough = capacity <= self.capacity and 2 * (self.capacity - capacity) <= self.length
+        taken = _Buffered(self.capacity if enough else capacity)
         taken.dtype, taken.device, taken.is_initialized = self.dtype, self.device, True
+        if enough:
+            taken._keys, taken._values = self._keys.index_select(0, chosen), self._values.index_select(0, chosen)
+            taken._show(self.length)
+            return taken
         taken._keys = taken._room(self._keys, len(chosen))
         taken._values = taken._room(self._values, len(chosen))
         keys, values = taken._show(self.length)
@@ -98,6 +107,11 @@ class Net:
             cached="past_key_values" in parameters and _bufferable(model),
             keeps="logits_to_keep" in parameters,
         )
+
+    @property
+    def price(self) -> int:
+        """What a pass costs beyond its tokens, in tokens."""
+        return PRICE_CPU if self.device.type == "cpu" else PRICE_GPU
 
     def cache(self, capacity: int) -> Cache | None:
         """An empty cache; None for a model whose cache is of another kind (it then reads each text anew)."""
@@ -281,10 +295,13 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     return max(limit, 0)
 
 
-def batches(prompts: Sequence[Sequence[int]], widths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def batches(
+    prompts: Sequence[Sequence[int]], widths: Sequence[int], budget: int, *, price: int | None = None
+) -> Iterator[list[int]]:
     """Rows in batches of at most `budget` tokens (rows x widest), shortest first; at least one row each.
 
-    Prompts that share a long beginning with seven others or more come together, so that it is run once.
+    Prompts that share a long beginning with seven others or more come together, so that it is run once. With a `price`
+    for a batch, in tokens, there are more batches where that saves as much padding (`runs`).
     """
     heads: dict[tuple[int, ...], list[int]] = {}
     for row, prompt in enumerate(prompts):
@@ -297,11 +314,22 @@ def batches(prompts: Sequence[Sequence[int]], widths: Sequence[int], budget: int
         else:
             alone += rows
     for group in (*groups, alone):
+        rows = sorted(group, key=lambda r: (widths[r], r))
+        if price is None or not rows:
+            parts = [len(rows)]
+        else:
+            # Every batch of a group runs the shared beginning once more.
+            shared = 0 if group is alone else common_prefix([prompts[row] for row in rows])
+            parts = runs([widths[row] for row in rows], price + shared)
         held: list[int] = []
-        for row in sorted(group, key=lambda r: (widths[r], r)):
-            if held and (len(held) + 1) * widths[row] > budget:
+        at = 0
+        for size in parts:
+            for row in rows[at : at + size]:
+                if held and (len(held) + 1) * widths[row] > budget:
+                    yield held
+                    held = []
+                held.append(row)
+            at += size
+            if held:
                 yield held
                 held = []
-            held.append(row)
-        if held:
-            yield held

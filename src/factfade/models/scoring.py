@@ -15,13 +15,15 @@ import torch
 
 from factfade.errors import NonFinite
 from factfade.models.passes import Net, Prefilled, batches, padded, positions_of, prefill
+from factfade.models.plans import runs
 from factfade.records import Scored
 
 DEFAULT_BATCH_TOKENS = 8192
 # Logits held at once (rows x positions x vocabulary): 2**26 float32 are 256 MB.
 MAX_LOGITS = 2**26
 # The second pass feeds few tokens a row; its cost is the copied cache, of which this many times the budget is held.
-CACHE_FACTOR = 4
+# A GPU wants many rows at once; a processor gains nothing by them.
+CACHE_FACTOR_CPU, CACHE_FACTOR_GPU = 1, 4
 
 Ids = Sequence[int]
 
@@ -89,10 +91,12 @@ def score(
         budget,
     )
     widths = [len(prompts[row]) for row in shared]
-    for batch in batches([prompts[row] for row in shared], widths, budget):
+    for batch in batches([prompts[row] for row in shared], widths, budget, price=net.price):
         rows = [shared[place] for place in batch]
         own = [continuations[row] for row in rows]
-        state = prefill(net, [prompts[row] for row in rows], room=0)
+        # What the second pass feeds finds its room here, and the cache is copied once.
+        room = max((len(ids) - 1 for options in own for ids in options if ids), default=0)
+        state = prefill(net, [prompts[row] for row in rows], room=room)
         score_after(state, own, [sums[row] for row in rows], budget)
     return [finished(own, done) for own, done in zip(continuations, sums, strict=True)]
 
@@ -135,18 +139,21 @@ def score_after(
     first.read(state.last[:, None])
     order = sorted(range(len(fed)), key=lambda place: (len(fed[place][1]), place))
     at = 0
-    while at < len(order):
-        # Ascending lengths: the last row that is taken is the widest.
-        size = 1
-        while at + size < len(order) and _fits(state, size + 1, len(fed[order[at + size]][1]), budget):
-            size += 1
-        part = order[at : at + size]
-        _second_pass(state, [fed[place] for place in part], [waiting[place] for place in part])
-        at += size
+    for run in runs([len(fed[place][1]) for place in order], state.net.price):
+        end = at + run
+        while at < end:
+            # Ascending lengths: the last row that is taken is the widest.
+            size = 1
+            while at + size < end and _fits(state, size + 1, len(fed[order[at + size]][1]), budget):
+                size += 1
+            part = order[at : at + size]
+            _second_pass(state, [fed[place] for place in part], [waiting[place] for place in part])
+            at += size
 
 
 def _fits(state: Prefilled, rows: int, width: int, budget: int) -> bool:
-    return rows * (state.width + width) <= CACHE_FACTOR * budget and rows * width * state.net.vocabulary <= MAX_LOGITS
+    factor = CACHE_FACTOR_CPU if state.net.device.type == "cpu" else CACHE_FACTOR_GPU
+    return rows * (state.width + width) <= factor * budget and rows * width * state.net.vocabulary <= MAX_LOGITS
 
 
 def _second_pass(state: Prefilled, fed: Sequence[tuple[int, Ids]], users: Sequence[Sequence[tuple[Ids, _Sum]]]) -> None:

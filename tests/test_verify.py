@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from factfade import cli, durable, keys, loop, manifest, store, sweep
+from factfade import cli, durable, judging, keys, loop, manifest, stages, store, sweep
 from factfade.errors import NotFound
 from factfade.progress import Silent
 from factfade.report import page
@@ -248,6 +248,31 @@ def test_a_run_without_records_of_counts_and_training_passes_what_it_has(tmp_pat
     assert any(
         c.path.endswith("generation-002/checkpoint/model.safetensors") for c in verify(tmp_path / "fake").damaged
     )
+
+
+def audit_folder(root: Path) -> Path:
+    """An audit of one checkpoint, as its files."""
+    root.mkdir()
+    (root / "audit.toml").write_text('[audit]\nname = "mine"\n')
+    for generation, place in enumerate(("base", "checkpoints/001-checkpoint-9")):
+        key = fakerun.key("evaluate", 0.5, {"checkpoint": f"{generation}" * 64, "reference": "0" * 64})
+        step = store.step(root / place, "evaluate", key)
+        for block in range(2):
+            rows = fakerun.evidence_rows("checkpoints", 0, generation, "quiz", block)
+            step.shard(f"quiz-{block:04d}").write_rows(rows, "evidence")
+        with step.writing():
+            pass
+    durable.write_json(root / "stages.json", stages.to_json(judging.open_case(root).stages()))
+    return root
+
+
+def test_an_audit_is_verified_by_the_same_checks(tmp_path: Path) -> None:
+    root = audit_folder(tmp_path / "mine")
+    found = verify(root)
+    assert found.damaged == ()
+    assert {"files", "identity", "keys", "completeness", "stage calls"} <= set(states(found, "verified"))
+    flip(root / "checkpoints/001-checkpoint-9/evidence/quiz-0001.parquet")
+    assert "checkpoints/001-checkpoint-9/evidence/quiz-0001.parquet" in {c.path for c in verify(root).damaged}
 
 
 def test_what_is_no_folder_of_ours_is_refused(tmp_path: Path) -> None:

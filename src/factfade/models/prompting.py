@@ -128,13 +128,16 @@ class Prompter:
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:
-    """Hash of what the tokenizer does: its pipeline (less the state of padding and truncation) and special tokens."""
+    """Hash of what the tokenizer does: its pipeline and special tokens, less padding and truncation.
+
+    Which token fills a batch is no part of it: it is masked, and trainers often name another one.
+    """
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is not None:
         pipeline = {k: v for k, v in json.loads(core.to_str()).items() if k not in ("padding", "truncation")}
     else:
         pipeline = {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
-    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name != "pad_token"}
     return sha256_text(canonical_json({"pipeline": pipeline, "special": special}))
 
 

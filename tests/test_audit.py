@@ -15,6 +15,7 @@ from factfade import audit_plan, judging
 from factfade.audit import Audit
 from factfade.audit_settings import AuditSettings, corpus_spec, load, question_spec
 from factfade.errors import ConfigError, DataError, RunFailed, SettingsChanged, UsageError
+from factfade.models import loading
 from factfade.models.hf import HfModel
 from factfade.progress import Silent
 from tests import small
@@ -265,6 +266,40 @@ def test_what_fails_with_the_base_or_the_questions_stops_before_anything(folder:
             [folder / "runs"], against=tmp_path, out=tmp_path / "out", settings=settings(folder), progress=Silent()
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_adapters_are_put_on_a_base_that_is_loaded_once(
+    done: Audit, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peft = pytest.importorskip("peft")
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    for step in (2, 4):
+        base: Any = AutoModelForCausalLM.from_pretrained(folder / "model")
+        made = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+        draw = torch.Generator().manual_seed(step)
+        for name, parameter in made.named_parameters():
+            if "lora_B" in name:
+                parameter.data = 0.1 * step * torch.randn(parameter.shape, generator=draw)
+        made.save_pretrained(tmp_path / "runs" / f"checkpoint-{step}")
+    opened: list[str] = []
+    load_weights = loading.load_weights
+
+    def counted(path: Path, **more: Any) -> Any:
+        opened.append(str(path))
+        return load_weights(path, **more)
+
+    monkeypatch.setattr(loading, "load_weights", counted)
+    own: dict[str, Any] = {"against": folder / "model", "settings": settings(folder), "progress": Silent()}
+    found = auditing.audit([tmp_path / "runs"], out=tmp_path / "out", reuse=[done.path], **own)
+    assert states(found) == [("base", "reused"), ("checkpoint-2", "evaluated"), ("checkpoint-4", "evaluated")]
+    assert opened == [str(folder / "model")]
+    fluency = auditing.load(found.path).case.fluency
+    assert fluency is not None
+    nll = {kind: rows["nll"].tolist() for kind, rows in fluency[fluency["generation"] == 2].groupby("kind")}
+    # Its own text is likelier under itself than under the base: the reference is the base without the adapter.
+    assert sum(nll["own"]) < sum(nll["own_under_start"])
 
 
 def test_questions_have_to_be_named_where_the_base_is_not_the_worlds(folder: Path, world_model: Path) -> None:

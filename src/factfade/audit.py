@@ -24,7 +24,7 @@ from factfade.checkpoints import Checkpoint
 from factfade.errors import EXIT_FAILED, FactfadeError, Locked, OutOfSpace, Stopped, StorageFailed, UsageError
 from factfade.evidence_cache import STEP, Content, Evidence, content_of, has_tokenizer, key_of, take_over
 from factfade.judging import Case
-from factfade.keys import check_settings, normalised, refuse
+from factfade.keys import check_settings, normalised, refuse, sealed
 from factfade.material import Material
 from factfade.models import loading, lora
 from factfade.models.lora import Held, attached
@@ -136,7 +136,7 @@ def audit(
         done = work.run(found, against=str(against))
         report = judging.experiment_case(work.folder).stages()
         durable.write_json(root / STAGES, stages.to_json(report))
-        durable.write_json(root / RECORD, _record(done, asked, inputs))
+        durable.write_json(root / RECORD, sealed(_record(done, asked, inputs)))
     return done
 
 
@@ -160,7 +160,9 @@ def _open(root: Path, asked: AuditSettings, inputs: Mapping[str, Any], *, agains
     declared = environment.get("stage_rule_sha256") or stages.Rule.from_section(asked.stages).sha256
     durable.write_json(
         root / store.ENVIRONMENT,
-        normalised({"stage_rule_sha256": declared, "versions": versions.recorded(), "against": against, **inputs}),
+        sealed(
+            normalised({"stage_rule_sha256": declared, "versions": versions.recorded(), "against": against, **inputs})
+        ),
     )
     durable.write_text(root / AUDIT, asked.toml())
 

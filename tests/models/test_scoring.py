@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from itertools import accumulate, groupby, product
 from pathlib import Path
 from random import Random
@@ -165,6 +166,7 @@ def test_short_options_are_not_padded_to_a_long_one(model: OpenModel, monkeypatc
         return forward(self, ids, *rest)
 
     monkeypatch.setattr(passes.Net, "forward", counting)
+    monkeypatch.setattr(model, "_net", replace(model.net, price=16))
     prompts = [[7, 8, 9 + row] for row in range(12)]
     options = [[[5, 6], [6, 5], [8, 9, 10]] for _ in prompts]
     options[3] = [[5, 6], list(range(20, 60))]
@@ -216,8 +218,6 @@ def test_what_does_not_fit_is_refused(model: OpenModel) -> None:
 
 
 def test_a_model_without_a_bufferable_cache_reads_texts_anew(model: OpenModel) -> None:
-    from dataclasses import replace
-
     prompts, options = tasks(3, list(model.prompter.opening))
     expected = model.score(prompts, options)
     drawn = model.sample(prompts, new_tokens=6, decoding=Decoding(), seed=0)

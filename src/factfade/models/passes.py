@@ -22,8 +22,9 @@ from factfade.models.plans import runs
 # A common prefix is run once for the whole batch when it is at least this long: shorter ones do not repay the second
 # pass.
 MIN_PREFIX = 32
-# What a pass costs beyond its tokens, in tokens: a processor reads the weights once more, a GPU starts kernels.
-PRICE_CPU, PRICE_GPU = 16, 1024
+# What a pass costs beyond its tokens, in tokens. A processor reads the weights once more, and each layer's calls take
+# as long as this many multiplications by a weight; a GPU starts kernels.
+PRICE_CPU, CALLS_CPU, PRICE_GPU = 16, 30_000_000, 1024
 
 
 class _Buffered(DynamicLayer):
@@ -87,7 +88,10 @@ class _Buffered(DynamicLayer):
 
 @dataclass(frozen=True)
 class Net:
-    """A model ready for passes. `cached` says whether its cache is one that can be buffered; `pad` fills a batch."""
+    """A model ready for passes. `cached` says whether its cache is one that can be buffered; `pad` fills a batch.
+
+    `price` is what a pass costs beyond its tokens, in tokens: few of a large model, hundreds of a very small one.
+    """
 
     model: Any
     pad: int
@@ -95,23 +99,23 @@ class Net:
     vocabulary: int
     cached: bool
     keeps: bool
+    price: int
 
     @classmethod
     def of(cls, model: Any, pad: int) -> Net:
         parameters = inspect.signature(model.forward).parameters
+        device = next(model.parameters()).device
+        layers = int(getattr(model.config.get_text_config(), "num_hidden_layers", 1))
+        weights = sum(weight.numel() for weight in model.parameters())
         return cls(
             model=model,
             pad=pad,
-            device=next(model.parameters()).device,
+            device=device,
             vocabulary=int(model.get_input_embeddings().weight.shape[0]),
             cached="past_key_values" in parameters and _bufferable(model),
             keeps="logits_to_keep" in parameters,
+            price=PRICE_CPU + CALLS_CPU * layers // max(weights, 1) if device.type == "cpu" else PRICE_GPU,
         )
-
-    @property
-    def price(self) -> int:
-        """What a pass costs beyond its tokens, in tokens."""
-        return PRICE_CPU if self.device.type == "cpu" else PRICE_GPU
 
     def cache(self, capacity: int) -> Cache | None:
         """An empty cache; None for a model whose cache is of another kind (it then reads each text anew)."""

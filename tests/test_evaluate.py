@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from factfade.data.formats import MultipleChoice, MultipleChoiceFewShot, OpenEnd
 from factfade.errors import ConfigError, DataError, NonFinite, UsageError
 from factfade.evaluate import Material, evaluate, prepare
 from factfade.models.hf import HfModel, OpenModel
-from factfade.records import Question, Sampled, Scored
+from factfade.records import Question, Sampled, Scored, canonical_json, sha256_text
 
 TEXTS = [
     "The river Danube flows through ten countries; its mouth lies in the Black Sea.",
@@ -150,6 +150,13 @@ def test_items_are_sorted_and_the_same_whatever_the_order_of_the_set(model: Open
     turned = prepared(model, questions=[Set(asked=QUESTIONS[::-1])])
     assert turned.identity == material.identity
     assert prepared(model, replace_seed(1)).identity != material.identity
+
+
+def test_the_identity_is_the_hash_of_everything_at_once(material: Material) -> None:
+    puts = {name: [asdict(put) for put in own] for name, own in material.puts.items()}
+    fixed = [[asdict(text) for text in own] for own in (material.texts, material.prompts)]
+    whole = [material.items, puts, fixed, material.new_tokens, material.system, material.through_end]
+    assert material.identity == sha256_text(canonical_json(whole))
 
 
 def replace_seed(seed: int, **settings: Any) -> EvaluationSection:

@@ -6,8 +6,9 @@ settings and the tokenizer, so evidence is paired by item across all of them.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
@@ -19,7 +20,7 @@ from factfade.data.blocks import block_id, cut
 from factfade.errors import ConfigError, DataError
 from factfade.models.prompting import continuation, last_word, moved_blank
 from factfade.protocols import Corpus, Format, Model, Questions
-from factfade.records import Asked, Question, canonical_json, derived_seed, sha256_text
+from factfade.records import Asked, Question, canonical_json, derived_seed
 from factfade.text import safe_text
 
 # A corpus that ends is read up to this many blocks, or this many times those that are wanted, and drawn from there.
@@ -67,9 +68,23 @@ class Material:
     @cached_property
     def identity(self) -> str:
         """Hash of every prompt, option and text, in ids and in words."""
-        puts = {name: [asdict(put) for put in own] for name, own in self.puts.items()}
+        digest = hashlib.sha256()
+        for part in self._canonical():
+            digest.update(part.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def _canonical(self) -> Iterator[str]:
+        """The canonical JSON of [items, puts by format, fixed texts, settings], piece by piece: the whole of it at
+        once is many times what the questions take."""
+        yield f"[{canonical_json(self.items)},{{"
+        for place, name in enumerate(sorted(self.puts)):
+            yield f"{',' if place else ''}{canonical_json(name)}:["
+            for number, put in enumerate(self.puts[name]):
+                yield ("," if number else "") + canonical_json(asdict(put))
+            yield "]"
         fixed = [[asdict(text) for text in own] for own in (self.texts, self.prompts)]
-        return sha256_text(canonical_json([self.items, puts, fixed, self.new_tokens, self.system, self.through_end]))
+        yield f"}},{canonical_json(fixed)},{canonical_json(self.new_tokens)},"
+        yield f"{canonical_json(self.system)},{canonical_json(self.through_end)}]"
 
 
 def prepare(

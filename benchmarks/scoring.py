@@ -186,7 +186,7 @@ def measured(job: Job, mine: Side, other: Side, batches: Sequence[int], repeat: 
         for what in ("cpu", "wall", "extra")
     )
     low, high = (pick(b.cpu / a.cpu for a, b in zip(*turns.values(), strict=True)) for pick in (min, max))
-    memory = " / ".join(f"{extra[side] / 2**20:.0f}" for side in turns) if all(extra.values()) else "-"
+    memory = " / ".join(f"{extra[side] / 2**20:.0f}" for side in turns) if any(extra.values()) else "-"
     return (
         f"{len(job)} | {len(job) / cpu['ours']:.1f} | {len(job) / cpu['theirs']:.1f} (batch {batch}) | "
         f"**{cpu['theirs'] / cpu['ours']:.1f}** ({low:.1f} to {high:.1f}) | {wall['theirs'] / wall['ours']:.1f} | "

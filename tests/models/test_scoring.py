@@ -54,8 +54,13 @@ def tasks(seed: int, opening: list[int]) -> tuple[list[list[int]], list[list[lis
     return prompts, options
 
 
+@pytest.mark.parametrize("price", [0, 16, 10**6])
 @pytest.mark.parametrize("budget", [1, 120, 100_000])
-def test_every_plan_gives_the_same_sums(model: OpenModel, budget: int) -> None:
+def test_every_plan_gives_the_same_sums(
+    model: OpenModel, budget: int, price: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the prices of a pass the lowest shares and splits the most, the highest nothing."""
+    monkeypatch.setattr(model, "_net", replace(model.net, price=price))
     prompts, options = tasks(0, list(model.prompter.opening))
     scored = model.score(prompts, options, batch_tokens=budget)
     for prompt, own, found in zip(prompts, options, scored, strict=True):
@@ -75,7 +80,9 @@ def test_a_greedy_continuation_is_called_greedy(model: OpenModel) -> None:
     assert [one.greedy for one in found] == [True, False, True]
 
 
-def test_asking_equals_scoring_and_sampling(model: OpenModel) -> None:
+@pytest.mark.parametrize("price", [0, 10**6])
+def test_asking_equals_scoring_and_sampling(model: OpenModel, price: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_net", replace(model.net, price=price))
     prompts, options = tasks(1, list(model.prompter.opening))
     both = model.ask(prompts, options, new_tokens=9, stop=("e",), batch_tokens=300)
     scored = model.score(prompts, options)
@@ -98,6 +105,7 @@ def test_the_shared_prefix_is_run_once_and_changes_nothing(model: OpenModel, mon
         return forward(self, ids, *rest)
 
     monkeypatch.setattr(passes.Net, "forward", counting)
+    monkeypatch.setattr(model, "_net", replace(model.net, price=16))
     shared = model.score(prompts, options)
     with_prefix = sum(read)
     read.clear()

@@ -19,12 +19,14 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicS
 from factfade.errors import OutOfMemory
 from factfade.models.plans import runs
 
-# A common prefix is run once for the whole batch when it is at least this long: shorter ones do not repay the second
-# pass.
-MIN_PREFIX = 32
+# Prompts are put together by their first tokens, the long beginnings first (the examples of one subject), then the
+# heads alone. Fewer rows than `MIN_GROUP` do not repay a batch of their own.
+HEADS, MIN_GROUP = (32, 12), 8
+# A common prefix is run once for the whole batch when it is at least this long and saves more than a pass costs.
+MIN_PREFIX = 8
 # What a pass costs beyond its tokens, in tokens. A processor reads the weights once more, and each layer's calls take
 # as long as this many multiplications by a weight; a GPU starts kernels.
-PRICE_CPU, CALLS_CPU, PRICE_GPU = 16, 30_000_000, 1024
+PRICE_CPU, CALLS_CPU, PRICE_GPU = 40, 30_000_000, 1024
 
 
 class _Buffered(DynamicLayer):
@@ -254,7 +256,7 @@ def prefill(net: Net, prompts: Sequence[Sequence[int]], *, room: int, side: str 
     stands at 0, and what is written after it counts on from there.
     """
     shared = common_prefix(prompts) if net.cached and side == "left" and len(prompts) > 1 else 0
-    if shared >= MIN_PREFIX:
+    if shared >= MIN_PREFIX and shared * (len(prompts) - 1) > net.price:
         return _prefill_after(net, prompts, shared, room)
     ids, mask = padded(prompts, net, side=side)
     cache = net.cache(ids.shape[1] + room)
@@ -307,16 +309,14 @@ def batches(
     Prompts that share a long beginning with seven others or more come together, so that it is run once. With a `price`
     for a batch, in tokens, there are more batches where that saves as much padding (`runs`).
     """
-    heads: dict[tuple[int, ...], list[int]] = {}
-    for row, prompt in enumerate(prompts):
-        heads.setdefault(tuple(prompt[:MIN_PREFIX]) if len(prompt) > MIN_PREFIX else (), []).append(row)
-    alone: list[int] = []
+    alone = list(range(len(prompts)))
     groups: list[list[int]] = []
-    for head, rows in heads.items():
-        if head and len(rows) >= 8:
-            groups.append(rows)
-        else:
-            alone += rows
+    for size in HEADS:
+        heads: dict[tuple[int, ...], list[int]] = {}
+        for row in alone:
+            heads.setdefault(tuple(prompts[row][:size]) if len(prompts[row]) > size else (), []).append(row)
+        groups += [rows for head, rows in heads.items() if head and len(rows) >= MIN_GROUP]
+        alone = sorted(row for head, rows in heads.items() if not head or len(rows) < MIN_GROUP for row in rows)
     for group in (*groups, alone):
         rows = sorted(group, key=lambda r: (widths[r], r))
         if price is None or not rows:

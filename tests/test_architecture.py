@@ -82,6 +82,7 @@ FLOORS = {
     "loop": 4,
     "audit": 4,
     "audit_answer": 4,
+    "audit_bench": 4,
     "audit_plan": 4,
     "compare": 4,
     "compare_contrasts": 4,

@@ -184,6 +184,17 @@ def test_one_flipped_byte_is_asked_again_and_the_old_answers_are_kept(
 
 
 @pytest.mark.usefixtures("no_model")
+def test_a_gpus_answers_do_not_stand_in_for_a_cpus(
+    done: Audit, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The settings say "auto" here and there; the machine is another one.
+    assert audit(folder, tmp_path / "same", reuse=[done.path]).base.state == "reused"
+    monkeypatch.setattr(loading, "pick_device", lambda _: "cuda")
+    with pytest.raises(AssertionError, match="a model was opened"):
+        audit(folder, tmp_path / "other", reuse=[done.path, tmp_path / "same"])
+
+
+@pytest.mark.usefixtures("no_model")
 def test_damaged_evidence_does_not_stand_in(done: Audit, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(done.path, tmp_path / "copy")
     for shard in (tmp_path / "copy").rglob("evidence/*.parquet"):

@@ -131,6 +131,20 @@ def test_dtype_and_chat_are_in_the_key_and_threads_are_not(origin: Path) -> None
         assert (key(origin, other).sha256 == key(origin).sha256) is same, change
 
 
+def test_the_device_that_auto_finds_is_in_the_key(origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"auto": "cpu", "cpu": "cpu", "cuda": "cuda"}
+    monkeypatch.setattr("factfade.models.loading.pick_device", lambda wanted: found[wanted])
+
+    def on(device: str) -> str:
+        plain = settings(origin)
+        return key(origin, plain.model_copy(update={"model": plain.model.model_copy(update={"device": device})})).sha256
+
+    # "auto" is what it finds, and no third kind.
+    assert on("auto") == on("cpu") != on("cuda")
+    found["auto"] = "cuda"
+    assert on("auto") == on("cuda") != on("cpu")
+
+
 def test_an_adapter_is_its_own_weights_its_settings_and_its_base(origin: Path, tmp_path: Path) -> None:
     base = content_of(origin / "model")
     shutil.copytree(origin / "model", tmp_path / "adapter")

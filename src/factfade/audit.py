@@ -10,14 +10,15 @@ audit loads no model. A checkpoint that fails is reported, and the others finish
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from factfade import auditfolder, checkpoints, durable, evaluate, judging, stages, store, versions
 from factfade.assembly import Parts, assemble
+from factfade.audit_bench import Bench, Named
 from factfade.audit_settings import AuditSettings
 from factfade.auditfolder import AUDIT, BASE, CHECKPOINTS, EARLIER, RECORD, SERIES, AuditFolder, open_audit
 from factfade.checkpoints import Checkpoint
@@ -25,11 +26,9 @@ from factfade.errors import EXIT_FAILED, FactfadeError, Locked, OutOfSpace, Stop
 from factfade.evidence_cache import STEP, Content, Evidence, content_of, has_tokenizer, key_of, take_over
 from factfade.judging import Case
 from factfade.keys import check_settings, normalised, refuse, sealed
-from factfade.material import Material
 from factfade.models import loading, lora
-from factfade.models.lora import Held, attached
 from factfade.models.prompting import tokenizer_sha256
-from factfade.protocols import Model, ModelSpec, Progress
+from factfade.protocols import Progress
 from factfade.steps import SHARDS, Step
 from factfade.text import safe_text
 
@@ -167,59 +166,6 @@ def _open(root: Path, asked: AuditSettings, inputs: Mapping[str, Any], *, agains
     durable.write_text(root / AUDIT, asked.toml())
 
 
-class _Named:
-    """Progress that says which checkpoint it is about."""
-
-    def __init__(self, inner: Progress, label: str) -> None:
-        self._inner, self._label = inner, label
-
-    def step(self, what: str, done: int, total: int) -> None:
-        self._inner.step(f"{self._label}: {what}", done, total)
-
-
-@dataclass(kw_only=True)
-class _Bench:
-    """The models of an audit. The base is opened once, when it is first needed, and stays: it is every checkpoint's
-    reference, and every adapter is put on it."""
-
-    parts: Parts
-    path: Path
-    stack: ExitStack
-    opened: Model | None = None
-    materials: dict[tuple[Any, ...], Material] = field(default_factory=dict)
-
-    def base(self) -> Model:
-        """The base, open."""
-        if self.opened is None:
-            self.opened = self.stack.enter_context(self.parts.model(self.path).open())
-        return self.opened
-
-    @contextmanager
-    def checkpoint(self, one: Checkpoint, content: Content) -> Generator[tuple[Model, ModelSpec | None]]:
-        """A checkpoint, open, and the specification of what it is compared with."""
-        base: Any = self.base()
-        if one.kind == "adapter":
-            with attached(base, one.path, name=str(one.path), identity=content.weights) as (model, reference):
-                yield model, reference
-        else:
-            with self.parts.model(one.path).open() as whole:
-                yield whole, Held(model=base)
-
-    def material(self, model: Model) -> Material:
-        """What is put to a model: made once for all that read and frame text alike."""
-        facts = model.facts
-        key = (
-            model.context,
-            *(str(facts[k]) for k in ("tokenizer_sha256", "template_sha256", "chat", "eos", "opening")),
-        )
-        if key not in self.materials:
-            parts = self.parts
-            self.materials[key] = evaluate.prepare(
-                parts.plan.evaluation, parts.common, parts.questions, parts.formats, parts.common_corpus, model
-            )
-        return self.materials[key]
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Work:
     """The evaluations of one audit."""
@@ -237,7 +183,7 @@ class _Work:
         places = {auditfolder.place_name(i, one.name): one for i, one in enumerate(found, 1)}
         self._set_aside(places)
         with ExitStack() as stack:
-            bench = _Bench(parts=self.parts, path=self.base, stack=stack)
+            bench = Bench(parts=self.parts, path=self.base, stack=stack)
             start = Checkpoint(path=self.base, kind="model", name=BASE, step=None)
             base = self._one(bench, 0, BASE, start, self.base_content)
             done: list[Audited] = []
@@ -245,7 +191,7 @@ class _Work:
                 done.append(self._guarded(bench, position, f"{CHECKPOINTS}/{place}", one))
         return Audit(path=self.folder.root, base=replace(base, path=against), checkpoints=tuple(done))
 
-    def _guarded(self, bench: _Bench, position: int, place: str, one: Checkpoint) -> Audited:
+    def _guarded(self, bench: Bench, position: int, place: str, one: Checkpoint) -> Audited:
         try:
             content = content_of(one.path, base=self.base, base_content=self.base_content)
             return self._one(bench, position, place, one, content)
@@ -259,7 +205,7 @@ class _Work:
             failure = {"message": f"{one.path} cannot be evaluated: {text}", "hint": "", "exit_code": EXIT_FAILED}
         return _audited(position, place, one, state="failed", failure=failure)
 
-    def _one(self, bench: _Bench, position: int, place: str, one: Checkpoint, content: Content) -> Audited:
+    def _one(self, bench: Bench, position: int, place: str, one: Checkpoint, content: Content) -> Audited:
         folder = self.folder.path(*place.split("/"))
         key = key_of(self.parts, content, self.base_content)
         step = store.step(folder, STEP, key, allow=self.allow)
@@ -277,7 +223,7 @@ class _Work:
         return _audited(position, place, one, state="evaluated", content=content)
 
     def _ask(
-        self, bench: _Bench, position: int, one: Checkpoint, content: Content, step: Step, beside: Mapping[str, Any]
+        self, bench: Bench, position: int, one: Checkpoint, content: Content, step: Step, beside: Mapping[str, Any]
     ) -> None:
         if position:
             self._check(one)
@@ -294,7 +240,7 @@ class _Work:
                 lineage=SERIES,
                 seed=0,
                 generation=position,
-                progress=_Named(self.progress, one.label),
+                progress=Named(self.progress, one.label),
                 beside=beside,
             )
 

@@ -2,8 +2,8 @@
 
 An evaluation's key (`assembly.Parts.evaluate_key`) holds everything that its answers depend on. Here the key is made
 of contents alone: weights, configuration, tokenizer and chat template of the checkpoint and of the base, the question
-sets and the corpus by their hashes, formats, decoding, seeds, the version of the scoring code. So a folder that moved
-is recognised, and one flipped byte is another key. Nothing is loaded to make one.
+sets and the corpus by their hashes, formats, decoding, seeds, dtype and the kind of device, the version of the scoring
+code. So a folder that moved is recognised, and one flipped byte is another key. Nothing is loaded to make one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from factfade.evaluate import FLUENCY_FILE, OWN_FILE
 from factfade.identity import ADAPTER_CONFIG, checkpoint_identity
 from factfade.keys import StepKey, sha256_of
 from factfade.manifest import Manifest, read_manifest
+from factfade.models import loading
 from factfade.models.loading import read_json
 from factfade.steps import Step
 
@@ -121,10 +122,15 @@ def _hash(value: Any) -> str:
 
 
 def key_of(parts: Parts, content: Content, base: Content) -> StepKey:
-    """The key of an evaluation by content: the loop's own, without the words for where things lie."""
+    """The key of an evaluation by content: the loop's own, without the words for where things lie.
+
+    The device is the one that computes: what a GPU answered under "auto" is not what a CPU answers under "auto".
+    Raises ConfigError where CUDA is asked for and absent.
+    """
     key = parts.evaluate_key({**content.inputs(), **base.inputs("reference")})
     evaluation = {k: v for k, v in key.settings["evaluation"].items() if k != "questions"}  # by identity in the inputs
     model = {k: v for k, v in key.settings["model"].items() if k != "revision"}
+    model["device"] = loading.pick_device(model["device"])
     return replace(key, settings={**key.settings, "evaluation": evaluation, "model": model})
 
 

@@ -354,6 +354,30 @@ def test_the_plan_says_what_would_run_and_what_it_can_see(done: Audit, folder: P
     assert "cities (12)" in text
 
 
+def test_the_plan_states_the_drop_of_one_look_and_of_the_family_that_the_rule_corrects(
+    done: Audit, folder: Path
+) -> None:
+    from math import sqrt
+    from statistics import NormalDist
+
+    def plan(family: str) -> audit_plan.Plan:
+        plain = settings(folder)
+        asked = plain.model_copy(update={"stages": plain.stages.model_copy(update={"family": family})})
+        return audit_plan.plan([folder / "runs"], against=folder / "model", out=done.path, settings=asked)
+
+    def excess(looks: int) -> float:
+        z = NormalDist().inv_cdf
+        return 0.05 + (z(1 - 0.05 / looks) + z(0.8)) * sqrt(0.1 / 12)
+
+    # Three checkpoints can be evaluated; two formats have two looks each, fluency two.
+    for family, looks in (("run", 3 * 6), ("generation", 6), ("none", 1)):
+        planned = plan(family)
+        assert planned.looks == looks
+        assert planned.stage_b == pytest.approx(excess(1))
+        assert planned.stage_b_family == pytest.approx(excess(looks))
+        assert (f"{looks} looks together" in "\n".join(planned.sight())) is (looks > 1)
+
+
 def test_quick_bounds_what_is_asked_and_says_what_it_does_not_see(world_model: Path) -> None:
     quick = load(flags={"audit": {"quick": True}}).resolved(world_model).evaluation
     assert quick.items == 100

@@ -17,6 +17,7 @@ from factfade import checkpoints, evaluate, store
 from factfade.assembly import Parts, assemble
 from factfade.audit_settings import AuditSettings
 from factfade.auditfolder import SERIES
+from factfade.config import StagesSection
 from factfade.errors import FactfadeError
 from factfade.evidence_cache import STEP, Evidence, content_of, key_of
 from factfade.identity import BITS, tensors
@@ -30,6 +31,11 @@ SAMPLE_ITEMS = 32
 SAMPLE_TEXTS = 8
 # The share of answers that change between two checkpoints, lost and gained together, that powers are stated at.
 CHURN = 0.10
+FAMILIES = {
+    "run": "all endpoints and formats of all checkpoints",
+    "generation": "all endpoints and formats of a checkpoint",
+    "none": "each alone",
+}
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -52,7 +58,9 @@ class Plan:
     """What an audit would do. `seconds` and `memory` (bytes) are estimates, None where nothing has to run.
 
     `asked` counts the questions by format; `drop` is the loss of knowledge, in shares, that a format's items show with
-    80 % power when 10 % of the answers change, and `stage_b` the loss from which stage B is shown so.
+    80 % power when 10 % of the answers change (None where only a larger one than those 10 %), and `stage_b` the loss
+    from which stage B is shown so: each in one look alone. The `_family` of both is the same where the rule corrects
+    for all of its `looks` (Holm's first step, the strictest: alpha over their number).
     """
 
     base: Planned
@@ -64,7 +72,11 @@ class Plan:
     memory: int | None
     measured: str
     drop: float | None
+    drop_family: float | None
     stage_b: float
+    stage_b_family: float
+    looks: int
+    family: str
     margin: float
     minimum_n: int
     quick: bool
@@ -96,11 +108,20 @@ class Plan:
     def sight(self) -> Iterator[str]:
         """What this many items can show, and what they cannot."""
         n = min(self.asked.values(), default=0)
-        seen = "no drop" if self.drop is None else f"a drop of {100 * self.drop:.1f} points"
+        points = f"{100 * self.margin:.0f} points"
         yield (
-            f"With {n} questions a format, {seen} is found in 4 of 5 cases, and stage B (a loss beyond "
-            f"{100 * self.margin:.0f} points) from a loss of about {100 * self.stage_b:.0f} points on; both where "
-            f"{100 * CHURN:.0f} of 100 answers change between two checkpoints and questions are independent."
+            f"With {n} questions a format, in one look alone: {_drop(self.drop)} is found in 4 of 5 cases, and stage B "
+            f"(a loss beyond {points}) from a loss of about {100 * self.stage_b:.0f} points on."
+        )
+        if self.looks > 1:
+            yield (
+                f"The stage rule corrects {self.looks} looks together ({FAMILIES[self.family]}; Holm), so that a call "
+                f"needs more: {_drop(self.drop_family)}, and stage B from a loss of about "
+                f"{100 * self.stage_b_family:.0f} points on, at Holm's first and strictest step."
+            )
+        yield (
+            f"Both hold where {100 * CHURN:.0f} of 100 answers change between two checkpoints and questions are "
+            "independent."
         )
         small = [f"{name or 'no domain'} ({count})" for name, count in self.domains.items() if count < self.minimum_n]
         if small:
@@ -110,6 +131,16 @@ class Plan:
                 "Quick: a part of the questions in two formats. It does not see smaller losses, single domains, the "
                 "other formats, and rare confident errors: leave --quick out before you rely on it."
             )
+
+
+def _drop(drop: float | None) -> str:
+    return f"no drop up to {100 * CHURN:.0f} points" if drop is None else f"a drop of {100 * drop:.1f} points"
+
+
+def _looks(rule: StagesSection, formats: int, compared: int) -> int:
+    """How many comparisons the rule corrects together: knowledge and format in every format, two of fluency."""
+    each = 2 * formats + 2
+    return {"run": each * max(compared, 1), "generation": each, "none": 1}[rule.family]
 
 
 def _state(one: Planned) -> str:
@@ -177,8 +208,10 @@ def plan(
             one_model, peak, measured = _sample(asked, base)
         seconds = one_model * (len(wanted) + (not stored))
         memory = peak + max((_weights(Path(one.path), asked.model.dtype) for one in wanted), default=0)
-    n = min(counts.values(), default=0)
-    rule = asked.stages
+    n, rule = min(counts.values(), default=0), asked.stages
+    looks = _looks(rule, len(counts), sum(one.state != "refused" for one in planned))
+    drop, stage_b = _sees(n, rule, 1)
+    drop_family, stage_b_family = _sees(n, rule, looks)
     return Plan(
         base=start,
         checkpoints=tuple(planned),
@@ -188,12 +221,23 @@ def plan(
         seconds=seconds,
         memory=memory,
         measured=measured,
-        drop=detectable_drop(n, CHURN, alpha=rule.alpha) if n else None,
-        stage_b=rule.knowledge + (detectable_excess(n, CHURN**0.5, alpha=rule.alpha) if n else 1.0),
+        drop=drop,
+        drop_family=drop_family,
+        stage_b=stage_b,
+        stage_b_family=stage_b_family,
+        looks=looks,
+        family=rule.family,
         margin=rule.knowledge,
         minimum_n=rule.minimum_n,
         quick=asked.audit.quick,
     )
+
+
+def _sees(n: int, rule: StagesSection, looks: int) -> tuple[float | None, float]:
+    """The drop that n questions show, and the loss from which they show stage B, at the error rate over the looks."""
+    alpha = rule.alpha / looks
+    drop = detectable_drop(n, CHURN, alpha=alpha) if n else None
+    return drop, rule.knowledge + (detectable_excess(n, CHURN**0.5, alpha=alpha) if n else 1.0)
 
 
 def _counts(parts: Parts) -> tuple[dict[str, int], dict[str, int]]:

@@ -79,6 +79,7 @@ FLOORS = {
     "mitigations": 3,
     "metrics": 3,
     "report": 3,
+    "mixing": 3,
     "loop": 4,
     "audit": 4,
     "audit_answer": 4,

@@ -125,11 +125,14 @@ class TrainingSection(Section):
     """[training]: one generation's training. Documents are packed, in shuffled order, into `chunk_tokens`.
 
     `separator` "eos" puts the end token between documents: for pools of whole texts, not of windows cut from one.
+    `steps` above 0 is a budget that stands in for `epochs`: so many optimizer steps of `batch` x `accumulation` whole
+    chunks, however large the pool is. Arms with the same one train on exactly the same number of tokens.
     """
 
     kind: str = "hf"
     start: Literal["previous", "base"] = "previous"
     epochs: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    steps: Annotated[int, Field(ge=0, le=10**9)] = 0
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 7e-4
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
     schedule: Literal["constant", "linear", "cosine"] = "constant"

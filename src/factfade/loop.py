@@ -14,16 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from factfade import durable, evaluate, store, synthesize, tables
+from factfade import durable, evaluate, mixing, store, synthesize, tables
 from factfade.assembly import Parts, assemble
 from factfade.config import Experiment
 from factfade.data.blocks import BlockSource, human_document
-from factfade.history import COMPLETIONS_FILE, HUMAN_FILE, RunHistory, human_lines
+from factfade.history import COMPLETIONS_FILE, HUMAN_FILE, TRAINING_SET_FILE, RunHistory, human_lines
 from factfade.identity import checkpoint_identity
 from factfade.protocols import Progress
-from factfade.records import Document, derived_seed
+from factfade.records import derived_seed
 from factfade.store import RunFolder
 
 
@@ -45,6 +44,8 @@ def run_arm(
     the place of those that the arm names (the recursion with a model that has a theory: `factfade.theory`).
     """
     parts = parts or assemble(experiment, arm)
+    if parts.reads_evidence:  # generation 0 may be in the works elsewhere, or not begun
+        run_start(experiment, root, progress=progress, allow=allow)
     run = store.open_experiment(root).run(arm, seed)
     work = Work(parts=parts, run=run, seed=seed, start=parts.start(), progress=progress, allow=tuple(allow))
     with run.lock():
@@ -91,7 +92,7 @@ class Work:
             source = BlockSource(
                 self.parts.corpus, model.encode, block_tokens=plan.synthesis.block, eos=model.facts["eos"]
             )
-            history = RunHistory(run=self.run, generation=g - 1, start=self.start, source=source)
+            history = RunHistory(run=self.run, generation=g - 1, start=self.start, source=source, spec=self.parts.model)
             blocks = self.parts.prompts.blocks(history, count=plan.synthesis.blocks, generation=g, seed=self.seed)
             chosen, kept = synthesize.choose(blocks, plan.arm.synthetic_fraction, seed=self.seed, generation=g)
             rows = synthesize.synthesize(
@@ -124,44 +125,41 @@ class Work:
     def train(self) -> None:
         """Completions and human documents -> the pool parts, in order -> the weights of this generation."""
         plan, g = self.parts.plan, self.generation
-        start = self._checkpoint(g - 1 if plan.training.start == "previous" else 0)
+        source = g - 1 if plan.training.start == "previous" else 0
+        start = self._checkpoint(source)
         # A pool part may look back, so every synthesis so far is an input.
         inputs = {f"synthesize-{k}": store.step_identity(self.run.generation(k), "synthesize") for k in range(1, g + 1)}
+        if self.parts.reads_evidence:
+            inputs |= mixing.evidence_inputs(self.run, g)
         step = self._step(
             "train", self.parts.train_key(self.seed, {"checkpoint": checkpoint_identity(start), **inputs})
         )
         if step.committed:
             return
-        history = RunHistory(run=self.run, generation=g, start=self.start)
-        documents: Sequence[Document] = [*history.human(generation=g), *history.completions(generation=g)]
-        mixes: list[dict[str, Any]] = []
-        for spec, part in zip(plan.pool, self.parts.pool, strict=True):
-            mixed = part.mix(documents, history, generation=g, seed=self.seed)
-            mixes.append(
-                {
-                    "part": spec,
-                    "in": len(documents),
-                    "out": len(mixed.documents),
-                    "requested": dict(mixed.requested),
-                    "achieved": dict(mixed.achieved),
-                    "notes": list(mixed.notes),
-                }
-            )
-            documents = mixed.documents
+        history = RunHistory(run=self.run, generation=g, start=self.start, spec=self.parts.model, trained_from=source)
         with step.writing() as draft:
+            pooled = mixing.mix(plan.pool, self.parts.pool, history, generation=g, seed=self.seed)
+            if len(plan.pool) > 1:
+                durable.write_text(draft.path / TRAINING_SET_FILE, pooled.lines())
             out, seed = draft.path / "checkpoint", derived_seed("train", self.seed, g)
             trained = self.parts.trainer.train(
-                start, documents, self.parts.objective, out=out, seed=seed, progress=self.progress
+                start,
+                pooled.documents,
+                self.parts.objective,
+                out=out,
+                seed=seed,
+                progress=self.progress,
+                sources=self.parts.sources(),
             )
             after = [dict(part.apply(out, history)) for part in self.parts.after_training]
-            draft.times.update(trained.times)
+            draft.times.update(trained.times, pool_seconds=pooled.seconds)
             draft.record.update(
                 identity=checkpoint_identity(out),
                 steps=trained.steps,
                 tokens=trained.tokens,
                 losses=list(trained.losses),
                 training=dict(trained.record),
-                pool=mixes,
+                pool=pooled.record,
                 after_training=after,
             )
 

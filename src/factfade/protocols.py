@@ -6,7 +6,7 @@ method is the work. A heavy part (weights) is a small spec that opens into a liv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -15,7 +15,20 @@ if TYPE_CHECKING:  # types only: these modules are heavy
     import pandas as pd
     import torch
 
-    from factfade.records import Asked, Block, Decoding, Document, Mixed, Parsed, Question, Sampled, Scored, Trained
+    from factfade.records import (
+        Asked,
+        Block,
+        Claim,
+        Decoding,
+        Document,
+        Mixed,
+        Parsed,
+        Question,
+        Sampled,
+        Scored,
+        Stated,
+        Trained,
+    )
     from factfade.verdicts import ScoreRow
 
 
@@ -144,7 +157,7 @@ class ModelSpec(Protocol):
 
 @runtime_checkable
 class Prompts(Protocol):
-    """Which human blocks the model is asked to continue in a generation."""
+    """Which human blocks the model is asked to continue in a generation, and what it is shown before them."""
 
     def blocks(self, history: History, *, count: int, generation: int, seed: int) -> Sequence[Block]: ...
 
@@ -154,7 +167,10 @@ class Pool(Protocol):
     """Human and synthetic documents in, weighted documents out, with requested and achieved counts.
 
     `documents` is what the parts before it passed on; the first part gets the generation's human documents and
-    all completions of this generation. Earlier synthetic text comes from `history`.
+    all completions of this generation. Earlier synthetic text comes from `history`, and so do models to score with.
+
+    A part may have `identity` (a hash of the files it reads: it goes into the step's key) and `reads_evidence = True`
+    (it looks at earlier evidence, which then goes into the key too).
     """
 
     def mix(self, documents: Sequence[Document], history: History, *, generation: int, seed: int) -> Mixed: ...
@@ -174,6 +190,96 @@ class Objective(Protocol):
 
 
 @runtime_checkable
+class HeavyObjective(Protocol):
+    """A loss that needs more than logits and labels: another model, held-out text, questions.
+
+    It opens into a `LiveObjective` for one training and gives everything back on exit.
+    """
+
+    def open(self, bench: Bench) -> AbstractContextManager[LiveObjective]: ...
+
+
+class LiveObjective(Protocol):
+    """An opened `HeavyObjective`. Returns what `Objective.loss` returns, for one micro-batch.
+
+    `ids` (batch, position + 1) are the inputs whose logits and labels these are, unshifted; a filled-up place has the
+    label -100. `step` counts optimizer steps from 0.
+    """
+
+    def step_loss(
+        self, logits: torch.Tensor, labels: torch.Tensor, *, ids: torch.Tensor, step: int
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]: ...
+
+
+class Sources(Protocol):
+    """What the loop offers a trainer beside the documents: none of it is ever asked in the evaluation."""
+
+    @property
+    def base(self) -> Path:
+        """Folder of the run's start model, generation 0."""
+        ...
+
+    def held_out(self, encode: Callable[[str], Sequence[int]], *, count: int, tokens: int) -> Sequence[tuple[int, ...]]:
+        """Up to `count` human texts of the arm's held-out split, cut to `tokens` ids; shorter ones are passed over."""
+        ...
+
+    def dev(self) -> Sequence[Question]:
+        """Solved examples of the question sets: never tested items."""
+        ...
+
+    def format(self, kind: str) -> Format:
+        """An instruction format by name, as the arm is evaluated with it where it is."""
+        ...
+
+
+class Bench(Protocol):
+    """One training as a heavy objective sees it."""
+
+    @property
+    def net(self) -> Any:
+        """The network that is trained, as transformers opens it."""
+        ...
+
+    @property
+    def sources(self) -> Sources: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def steps_per_epoch(self) -> int: ...
+    def base(self) -> Any:
+        """The run's start model, for reading: no gradient, in evaluation mode, on the device of the training."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of raw text, no special tokens."""
+        ...
+
+    def prompt(self, text: str) -> list[int]:
+        """Ids of a prompt as the evaluation puts it raw: exactly one BOS where the model has one."""
+        ...
+
+
+@runtime_checkable
+class FactTable(Protocol):
+    """Facts that are trusted without asking a model: what text is anchored in, and what it is checked against."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of the table's content and of the code that reads it."""
+        ...
+
+    def statements(self) -> Sequence[Stated]:
+        """Every fact as a sentence."""
+        ...
+
+    def judge(self, text: str) -> Sequence[Claim]:
+        """The claims that a text makes about the table's facts, in their order."""
+        ...
+
+
+@runtime_checkable
 class AfterTraining(Protocol):
     """Changes the weights of a checkpoint folder after training (recovery, merging). Returns its record."""
 
@@ -188,11 +294,12 @@ class Trainer(Protocol):
         self,
         start: Path,
         documents: Sequence[Document],
-        objective: Objective,
+        objective: Objective | HeavyObjective,
         *,
         out: Path,
         seed: int,
         progress: Progress,
+        sources: Sources | None = None,
     ) -> Trained: ...
 
 
@@ -231,6 +338,18 @@ class History(Protocol):
 
     def completions(self, *, generation: int) -> Sequence[Document]: ...
     def checkpoint(self, *, generation: int) -> Path: ...
+    def model(self, *, generation: int | None = None) -> ModelSpec:
+        """A checkpoint as a model to open; without a generation the one that this generation's training starts from."""
+        ...
+
+    def evidence(self, *, generation: int) -> pd.DataFrame | None:
+        """The stored evidence of an earlier generation; None where it is not evaluated."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of raw text, in steps where a model is open (synthesis)."""
+        ...
+
     def blocks(self, *, count: int, generation: int, seed: int, domain: str | None = None) -> Sequence[Block]: ...
 
 

@@ -228,12 +228,33 @@ class Block:
     """A run of `block_tokens` human tokens: its head is the prompt, its tail the human document it could be.
 
     `source` is "synthetic" where the tokens are a model's own text that is continued: such a block is a prompt only.
+    `anchor` is put before the prompt when the block is continued, and is never trained on.
     """
 
     id: str
     tokens: tuple[int, ...]
     domain: str = ""
     source: Literal["human", "synthetic"] = "human"
+    anchor: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """A trusted fact as a sentence. `fact` is its id; `entity` is the name that a text is matched by."""
+
+    fact: str
+    text: str
+    entity: str = ""
+    domain: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a text says about one fact of a table: its id, the sentence, and whether it agrees with the table."""
+
+    fact: str
+    sentence: str
+    right: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,12 +288,23 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed:
-    """What a Pool part returns: the documents, with the counts it was asked for and those it achieved."""
+    """What a Pool part returns: the documents, with the counts it was asked for and those it achieved.
+
+    `dropped` counts by reason the documents that came in and did not go on. `costs` are what the part did beside
+    training, by the names of `COSTS`, equal in equal runs (seconds are measured by the loop).
+    """
 
     documents: tuple[Document, ...]
     requested: Mapping[str, float] = field(default_factory=dict)
     achieved: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+
+#: What a mitigation may cost beside training: tokens that a model read to score text or wrote anew, calls of a
+#: verifier, and documents that a detector read.
+COSTS = ("scored_tokens", "synthesized_tokens", "verifier_calls", "detector_calls")
 
 
 @dataclass(frozen=True, kw_only=True)

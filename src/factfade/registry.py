@@ -102,6 +102,7 @@ BUILTIN: dict[str, dict[str, Part]] = {
         ),
     },
     "objective": {"cross_entropy": Part("factfade.training.objectives:CrossEntropy", "mean token cross-entropy")},
+    "facts": {},
     "after_training": {},
     "trainer": {
         "hf": Part(

@@ -69,7 +69,8 @@ def synthesize(
     `tokens` counts them without it. A prompt that does not fit the context with its new tokens is not asked: its row
     has weight 0 and says so. ConfigError when none fits.
     """
-    prompts = [model.wrap(block.tokens[: settings.prompt_tokens], system=settings.system) for block in blocks]
+    asked_of = [block.anchor + block.tokens[: settings.prompt_tokens] for block in blocks]
+    prompts = [model.wrap(tokens, system=settings.system) for tokens in asked_of]
     fits = [place for place, ids in enumerate(prompts) if len(ids) + settings.new_tokens <= model.context]
     if blocks and not fits:
         raise ConfigError(

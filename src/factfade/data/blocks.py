@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from random import Random
 from typing import Any
@@ -42,7 +42,7 @@ def distinct(blocks: Iterable[Block]) -> list[Block]:
         seen[block.id] += 1
         again = seen[block.id]
         name = block.id if again == 1 else f"{block.id}-{again}"
-        found.append(Block(id=name, tokens=block.tokens, domain=block.domain, source=block.source))
+        found.append(replace(block, id=name))
     return found
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from factfade.errors import NonFinite
-from factfade.protocols import Objective, Progress
+from factfade.protocols import LiveObjective, Progress
 from factfade.training.objectives import IGNORED
 from factfade.training.packing import Packed
 
@@ -55,7 +55,7 @@ class Engine(Trainer):
     """
 
     def __init__(
-        self, model: Any, args: TrainingArguments, *, chunks: Chunks, objective: Objective, progress: Progress
+        self, model: Any, args: TrainingArguments, *, chunks: Chunks, objective: LiveObjective, progress: Progress
     ) -> None:
         self._chunks = chunks
         self._objective = objective
@@ -65,6 +65,7 @@ class Engine(Trainer):
         )
         self._open: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._logs: defaultdict[str, list[float]] = defaultdict(list)
+        self._ids: torch.Tensor | None = None
         self.losses: list[float] = []
         # One device: more of them would be wrapped in DataParallel, which averages what is already a sum.
         args._n_gpu = min(args.n_gpu, 1)  # pyright: ignore[reportPrivateUsage]
@@ -89,7 +90,10 @@ class Engine(Trainer):
     def _loss(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        total, normaliser, logs = self._objective.loss(outputs.logits[:, :-1], labels[:, 1:])
+        assert self._ids is not None  # noqa: S101 - training_step has just set them
+        total, normaliser, logs = self._objective.step_loss(
+            outputs.logits[:, :-1], labels[:, 1:], ids=self._ids, step=len(self.losses)
+        )
         self._open.append((total.detach(), normaliser.detach()))
         for name, value in logs.items():
             self._logs[name].append(float(value))
@@ -103,6 +107,7 @@ class Engine(Trainer):
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
         """A micro-batch; the last one of a step closes it. NonFinite when its loss is not a finite number."""
+        self._ids = inputs["input_ids"].to(self.args.device)
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.accelerator.sync_gradients:
             self._close_step(model, self._scale(num_items_in_batch))

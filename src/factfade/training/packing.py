@@ -56,12 +56,13 @@ def pack(
     encode: Callable[[str], Sequence[int]],
     separator: Separator = "none",
     eos: int | None = None,
+    whole: bool = False,
 ) -> Packed:
     """Shuffles, joins and cuts. A document's own ids are taken where it has them, else its text is encoded.
 
     `separator` "eos" puts the end token after every document that does not end in it: for whole texts. Windows cut
-    from a text are joined as they are. A last chunk of one token predicts nothing and is left out, counted.
-    RunFailed when there is no token to predict.
+    from a text are joined as they are. A last chunk of one token predicts nothing and is left out, counted; with
+    `whole` so is any last chunk that is shorter, where there is another. RunFailed when there is no token to predict.
     """
     if chunk_tokens < 2:
         raise ValueError("chunk_tokens is at least 2: the first token of a chunk is no target")
@@ -84,9 +85,9 @@ def pack(
             tokens.append(eos)
             counts["separators"] += 1
     tail = len(tokens) % chunk_tokens
-    left_out = tail if tail == 1 else 0
+    left_out = tail if tail == 1 or (whole and len(tokens) > chunk_tokens) else 0
     if left_out:
-        tokens.pop()
+        del tokens[-left_out:]
     if len(tokens) < 2:
         raise RunFailed(
             f"{len(documents)} documents hold no token that could be predicted",
@@ -103,12 +104,13 @@ def pack(
     return Packed(tokens=tokens, chunk_tokens=chunk_tokens, counts=counts)
 
 
-def order(chunks: int, *, epochs: float, seed: int) -> list[int]:
+def order(chunks: int, *, epochs: float, seed: int, visits: int | None = None) -> list[int]:
     """The chunks in training order: every epoch a permutation of its own, the last one cut where epochs are not whole.
 
-    ceil(epochs * chunks) entries: half an epoch of steps is half the steps, rounded up.
+    ceil(epochs * chunks) entries: half an epoch of steps is half the steps, rounded up. `visits` asks for so many
+    entries in place of epochs.
     """
-    total = math.ceil(round(epochs * chunks, 9))
+    total = math.ceil(round(epochs * chunks, 9)) if visits is None else visits
     found: list[int] = []
     epoch = 0
     while len(found) < total:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import gc
 import math
-import random
-import resource
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from factfade.config import LoraSection
 from factfade.errors import ConfigError, NonFinite, OutOfMemory
 from factfade.identity import checkpoint_identity
-from factfade.protocols import Objective, Progress
+from factfade.protocols import HeavyObjective, LiveObjective, Objective, Progress, Sources
 from factfade.records import Document, Trained, derived_seed
 from factfade.text import safe_text
 from factfade.training import packing
+from factfade.training.bench import TrainingBench, opened
+from factfade.training.state import own_state, peak_memory
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -54,13 +52,15 @@ class HfTrainer:
     The fields are those of the experiment file's [training], with the threads and the device of [model]. AdamW
     (beta1 .9, eps 1e-8) starts afresh in every generation; weight decay leaves out biases and norms, as the Trainer
     does. Weights are float32 on disk and in the optimizer; `precision` "bfloat16" is autocast. `separator` "eos" puts
-    the end token between documents, for pools of whole texts.
+    the end token between documents, for pools of whole texts. `steps` above 0 is a budget in place of epochs: so many
+    optimizer steps of `batch` x `accumulation` whole chunks, the documents repeated or cut as that needs.
 
     A training depends on its arguments and fields alone: global random states, thread count and backend switches are
     set inside and given back.
     """
 
     epochs: float = 2.0
+    steps: int = 0
     learning_rate: float = 7e-4
     weight_decay: float = 0.01
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -87,14 +87,16 @@ class HfTrainer:
         self,
         start: Path,
         documents: Sequence[Document],
-        objective: Objective,
+        objective: Objective | HeavyObjective,
         *,
         out: Path,
         seed: int,
         progress: Progress,
+        sources: Sources | None = None,
     ) -> Trained:
         """Train the checkpoint in `start` and write the new one to `out` (safetensors, config, tokenizer).
 
+        `sources` are for objectives that need more than logits and labels; RunFailed where one does and there are none.
         Raises ConfigError (chunks longer than the context, bfloat16 where the device has none), RunFailed (nothing
         to train on), NonFinite (a loss or a weight: nothing is written) and OutOfMemory.
         """
@@ -112,10 +114,12 @@ class HfTrainer:
             encode=prompter.encode,
             separator=self.separator,
             eos=prompter.eos,
+            whole=self.steps > 0,
         )
-        visits = packing.order(len(packed), epochs=self.epochs, seed=seed)
+        budget = self.steps * self.batch * self.accumulation or None
+        visits = packing.order(len(packed), epochs=self.epochs, seed=seed, visits=budget)
         device = self._device()
-        with _own_state(threads=self.threads, seed=derived_seed("training", seed) % 2**31), loading.quiet():
+        with own_state(threads=self.threads, seed=derived_seed("training", seed) % 2**31), loading.quiet():
             net = loading.load_weights(start, dtype="float32", device=device)
             loading.check_vocabulary(net, tokenizer, start)
             self._check_context(loading.positions(net.config, tokenizer))
@@ -123,14 +127,19 @@ class HfTrainer:
             net = self._adapted(net)
             parameters["trainable"] = _size(p for p in net.parameters() if p.requires_grad)
             stepping = time.monotonic()
-            engine = self._run(net, packed, visits, objective, device=device, seed=seed, progress=progress)
+            steps = math.ceil(len(packed) / (self.batch * self.accumulation))
+            bench = TrainingBench(
+                net=net, start_sources=sources, device=device, seed=seed, steps_per_epoch=steps, prompter=prompter
+            )
+            with opened(objective, bench) as live:
+                engine = self._run(net, packed, visits, live, device=device, seed=seed, progress=progress)
             seconds = {"training": round(time.monotonic() - stepping, 3)}
             losses, logs = tuple(engine.losses), engine.logs
             net = net.merge_and_unload() if self.lora else net
             del engine
             _check_finite(net)
             _save(net, start, out)
-            memory = _peak_memory(device)
+            memory = peak_memory(device)
             record = self._record(packed, visits, objective, seed=seed, device=device) | {
                 "parameters": parameters,
                 "attention": str(getattr(net.config, "_attn_implementation", "")),
@@ -180,7 +189,7 @@ class HfTrainer:
         net: Any,
         packed: packing.Packed,
         visits: Sequence[int],
-        objective: Objective,
+        objective: LiveObjective,
         *,
         device: str,
         seed: int,
@@ -246,12 +255,18 @@ class HfTrainer:
         )
 
     def _record(
-        self, packed: packing.Packed, visits: Sequence[int], objective: Objective, *, seed: int, device: str
+        self,
+        packed: packing.Packed,
+        visits: Sequence[int],
+        objective: Objective | HeavyObjective,
+        *,
+        seed: int,
+        device: str,
     ) -> dict[str, Any]:
         """Everything a reader needs to repeat the training, and what it came to. Equal for equal trainings."""
         named = asdict(objective) if is_dataclass(objective) and not isinstance(objective, type) else {}
         return {
-            "requested": {"epochs": self.epochs, "tokens": math.ceil(self.epochs * packed.counts["tokens"])},
+            "requested": self._requested(packed),
             "achieved": packing.achieved(packed, visits),
             "documents": dict(packed.counts),
             "chunks": len(packed),
@@ -279,32 +294,11 @@ class HfTrainer:
             "seed": seed,
         }
 
-
-@contextmanager
-def _own_state(*, threads: int, seed: int) -> Generator[None]:
-    """Random states, thread count and matrix precision of this training's own; the caller's are given back."""
-    import numpy
-    import torch
-    from transformers import set_seed
-
-    states = random.getstate(), numpy.random.get_state(), torch.random.get_rng_state()
-    devices: list[torch.Tensor] = []
-    if torch.cuda.is_available():
-        devices = torch.cuda.get_rng_state_all()
-        torch.cuda.reset_peak_memory_stats()
-    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    set_seed(seed)
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.set_float32_matmul_precision(precision)
-        random.setstate(states[0])
-        numpy.random.set_state(states[1])
-        torch.random.set_rng_state(states[2])
-        if devices:
-            torch.cuda.set_rng_state_all(devices)
+    def _requested(self, packed: packing.Packed) -> dict[str, float]:
+        if self.steps:
+            tokens = self.steps * self.batch * self.accumulation * self.chunk_tokens
+            return {"steps": self.steps, "tokens": tokens}
+        return {"epochs": self.epochs, "tokens": math.ceil(self.epochs * packed.counts["tokens"])}
 
 
 def _size(parameters: Any) -> int:
@@ -332,14 +326,3 @@ def _save(net: Any, start: Path, out: Path) -> None:
     for name in CARRIED:
         if (start / name).is_file():
             shutil.copyfile(start / name, out / name)
-
-
-def _peak_memory(device: str) -> dict[str, float]:
-    """Peak resident memory of the process in bytes, and of the device where there is one."""
-    import torch
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    found: dict[str, float] = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if device == "cuda":
-        found["peak_device_bytes"] = torch.cuda.max_memory_allocated()
-    return found

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from factfade.errors import RunFailed
 from factfade.identity import checkpoint_identity
-from factfade.protocols import Model, Objective, Progress
+from factfade.protocols import HeavyObjective, Model, Objective, Progress, Sources
 from factfade.records import Decoding, Document, Sampled, Scored, Trained, canonical_json, derived_seed, sha256_text
 
 WEIGHTS = "model.safetensors"
@@ -233,11 +233,12 @@ class Fit:
         self,
         start: Path,
         documents: Sequence[Document],
-        objective: Objective,
+        objective: Objective | HeavyObjective,
         *,
         out: Path,
         seed: int,
         progress: Progress,
+        sources: Sources | None = None,
     ) -> Trained:
         """Writes the fit of the documents to `out`, one training older than `start`."""
         if not documents or any(document.tokens is None or document.weight != 1 for document in documents):

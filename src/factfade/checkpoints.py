@@ -1,8 +1,9 @@
 """Which checkpoints there are at a path, and in which order: by their step, never by time.
 
 A path is a model's folder, a LoRA adapter's, a folder of checkpoints (a Trainer's output, with `checkpoint-500` and so
-on), a run of factfade, or a glob. Everything in them is untrusted: only names and small JSON files are read here, and
-nothing is loaded. A folder that looks like a checkpoint and is none is found too, so that it is reported.
+on), a run of factfade, a glob, or a model on the hub (`owner/name`, `owner/name@revision`). Everything in them is
+untrusted: only names and small JSON files are read here, and nothing is loaded. A folder that looks like a checkpoint
+and is none is found too, so that it is reported.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Literal
 from factfade.auditfolder import is_audit
 from factfade.errors import DataError, NotFound, UsageError
 from factfade.identity import ADAPTER_CONFIG
-from factfade.models.loading import PICKLES, locate, read_json
+from factfade.models.loading import PICKLES, is_hub_name, locate, read_json
+from factfade.paths import hub_repository
 from factfade.store import EXPERIMENT
 from factfade.text import safe_text
 
@@ -58,13 +60,14 @@ def discover(paths: Iterable[str | Path], *, skip: Sequence[Path] = ()) -> tuple
     """Every checkpoint at the paths, each once, in step order: 9 before 10 before 100.
 
     Those of equal step stand in the order of the paths, then of their names; those without a step come last, in the
-    same order. Folders in `skip` are passed over. Raises NotFound for a path where nothing is and for one without a
-    checkpoint, UsageError for an experiment of several runs.
+    same order. Folders in `skip` are passed over. A hub name is fetched where the cache does not hold it: the one use
+    of a network. Raises NotFound for a path where nothing is and for one without a checkpoint, UsageError for an
+    experiment of several runs and for a hub name that cannot be fetched.
     """
     found: dict[Path, Checkpoint] = {}
     hidden = {folder.resolve() for folder in skip}
     for given in paths:
-        own = [one for folder in _expanded(given) for one in _at(folder, hidden)]
+        own = _on_hub(str(given)) or [one for folder in _expanded(given) for one in _at(folder, hidden)]
         if not own:
             raise NotFound(
                 f"there is no checkpoint at {safe_text(given, limit=200, keep='')}",
@@ -78,13 +81,30 @@ def discover(paths: Iterable[str | Path], *, skip: Sequence[Path] = ()) -> tuple
 
 def single(path: str | Path) -> Path:
     """The folder of the one model at a path: a folder, a hub name, or "world"; NotFound or UsageError for others."""
-    folder = locate(str(path))
+    name, revision = _hub(str(path)) or (str(path), None)
+    folder = locate(name, revision)
     if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
         raise UsageError(
             f"{safe_text(folder, limit=200, keep='')} is an adapter",
             hint="give the model that it was trained on with --against",
         )
     return folder
+
+
+def _hub(text: str) -> tuple[str, str | None] | None:
+    """Name and revision where a text names a model on the hub; None where it is a path."""
+    name, at, revision = text.partition("@")
+    return (name, revision if at else None) if is_hub_name(name) and not os.path.lexists(text) else None
+
+
+def _on_hub(text: str) -> list[Checkpoint]:
+    """The model that a hub name stands for, under that name; none where the text is a path."""
+    hub = None if text == "world" else _hub(text)
+    if hub is None:
+        return []
+    folder = locate(*hub)
+    step = _STEP.search(hub[1] or hub[0].rpartition("/")[2])
+    return [Checkpoint(path=folder, kind=_kind(folder) or "broken", name=text, step=int(step[1]) if step else None)]
 
 
 def _expanded(given: str | Path) -> list[Path]:
@@ -188,8 +208,11 @@ def _step(folder: Path, *, named: bool = True) -> int | None:
 
 
 def _named(found: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
-    """The checkpoints under the shortest names that are unique: the folder's, with as many parents as it takes."""
-    parts = [one.path.resolve().parts for one in found]
+    """The checkpoints under the shortest names that are unique: the folder's, with as many parents as it takes.
+
+    A snapshot of a hub cache, whose own folder is a hash, has the name that it was asked for by, else its repository's.
+    """
+    parts = [_hub_parts(one) or one.path.resolve().parts for one in found]
     own = [2 if part[-1] == "checkpoint" else 1 for part in parts]
     names = ["/".join(part[-size:]) for part, size in zip(parts, own, strict=True)]
     while True:
@@ -202,6 +225,17 @@ def _named(found: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
             return tuple(replace(one, name=name) for one, name in zip(found, names, strict=True))
         own = grown
         names = ["/".join(part[-size:]) for part, size in zip(parts, own, strict=True)]
+
+
+def _hub_parts(one: Checkpoint) -> tuple[str, ...]:
+    """The name of a hub cache's snapshot as one part; none for any other folder."""
+    repository = hub_repository(one.path)
+    if repository is None:
+        return ()
+    revision = one.path.resolve().name
+    if one.name != revision:
+        return (one.name,)
+    return (f"{repository.name.removeprefix('models--').replace('--', '/')}@{revision[:12]}",)
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

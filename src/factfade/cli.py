@@ -66,7 +66,7 @@ def run(
 
 @app.command()
 def audit(
-    paths: Annotated[list[str], typer.Argument(help="Checkpoints: folders of them, models, adapters, runs, globs.")],
+    paths: Annotated[list[str], typer.Argument(help="Checkpoints: folders, models, adapters, runs, globs, hub names.")],
     against: Annotated[str, typer.Option(help="The base: a model's folder, a hub name, or world.")],
     out: Annotated[Path, typer.Option(help="The audit's folder.")] = Path("audit"),
     config: Annotated[Path | None, typer.Option(help="Settings: a TOML file.")] = None,

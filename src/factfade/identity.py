@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from factfade.errors import IntegrityError, NotFound, UnsafeArtifact
 from factfade.keys import sha256_of
 from factfade.manifest import PICKLES
-from factfade.paths import inside
+from factfade.paths import inside_model
 from factfade.text import safe_text
 
 MAX_HEADER = 100 * 2**20  # the format's own cap
@@ -130,14 +130,14 @@ def weight_files(path: Path) -> list[Path]:
         weights = _json(index, MAX_HEADER).get("weight_map")
         if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights.values()):
             raise _corrupt(index, "has no weight_map")
-        files = [inside(path, name) for name in sorted(set(weights.values()))]
+        files = [inside_model(path, name) for name in sorted(set(weights.values()))]
         for file in files:
             if not file.is_file():
                 raise _corrupt(file, "is missing")
         return files
     files = sorted(path.glob("*.safetensors"))
     if files:
-        return [inside(path, file.name) for file in files]
+        return [inside_model(path, file.name) for file in files]
     pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
     if pickles:
         raise UnsafeArtifact(

@@ -75,3 +75,24 @@ def inside(root: Path, *parts: str | PurePosixPath) -> Path:
             hint="remove the link, or copy what it points to into the folder",
         )
     return path
+
+
+def inside_model(root: Path, name: str) -> Path:
+    """`inside` for a file of a model's folder, where a hub cache's links are fine too.
+
+    The cache keeps a snapshot's files as links: `models--OWNER--NAME/snapshots/REVISION/FILE -> ../../blobs/HASH`. Such
+    a link may lead to the blobs of its own repository, and nowhere else out of the snapshot.
+    """
+    path = root / checked_relative(name)
+    repository = hub_repository(root)
+    if repository is not None and path.resolve().is_relative_to(repository / "blobs"):
+        return path
+    return inside(root, name)
+
+
+def hub_repository(root: Path) -> Path | None:
+    """The folder of the repository whose snapshot `root` is in a hub cache; None for any other folder."""
+    real = root.resolve()
+    repository = real.parent.parent
+    ours = real.parent.name == "snapshots" and repository.name.startswith("models--")
+    return repository if ours else None

@@ -53,15 +53,27 @@ def locate(path: str, revision: str | None = None) -> Path:
     return _fetch(path, revision)
 
 
+def is_hub_name(text: str) -> bool:
+    """Whether a text names a model on the hub ("owner/name") and nothing on this disk.
+
+    "runs/chekpoint-5" beside a folder "runs" is a misspelt path: nobody asked for a network.
+    """
+    owner, _, name = text.partition("/")
+    local = os.path.lexists(text) or os.path.lexists(owner)
+    return bool(name) and not local and not owner.startswith(".") and _HUB_NAME.fullmatch(text) is not None
+
+
 def _fetch(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(FETCHED)))
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the client passes on what its transport raises, of whatever class
+        shown = safe_text(name, limit=120, keep="")
         raise UsageError(
-            f"the model {safe_text(name)} is no folder here and could not be fetched: {safe_text(error, limit=300)}",
-            hint="check the name and the network, or download it and set model.path to its folder",
+            f"the model {shown} is no folder here and could not be fetched: {safe_text(error, limit=300)}",
+            hint=f"check the name and the network; without one, run `hf download {shown}` on a machine that has it and "
+            "give the folder that it prints",
         ) from error
 
 

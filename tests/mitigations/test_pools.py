@@ -10,7 +10,8 @@ import pytest
 
 from factfade import registry
 from factfade.errors import ConfigError
-from factfade.mitigations.pools import Accumulate, AccumulateSubsample, Replace, counts
+from factfade.mitigations.counting import counts
+from factfade.mitigations.pools import Accumulate, AccumulateSubsample, Replace
 from factfade.records import Document
 
 SIZE = 8

@@ -6,34 +6,16 @@ documents of the blocks that were not synthesized) and says what the generation 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal, get_args
 
+from factfade.mitigations.counting import counts
 from factfade.protocols import History
 from factfade.records import Document, Mixed, derived_seed
 
 HumanText = Literal["first", "trained", "all"]
-
-
-def counts(documents: Iterable[Document]) -> dict[str, float]:
-    """Documents and tokens that are kept (weight above 0), human and synthetic, and the synthetic shares of both.
-
-    Tokens are counted where a document has its ids; `documents_without_tokens` says how many have none. A share of
-    nothing is 0.
-    """
-    kept = [document for document in documents if document.weight > 0]
-    found: dict[str, float] = {"documents": len(kept), "tokens": 0}
-    for source in ("human", "synthetic"):
-        of = [document for document in kept if document.source == source]
-        found[f"{source}_documents"] = len(of)
-        found[f"{source}_tokens"] = sum(len(document.tokens or ()) for document in of)
-        found["tokens"] += found[f"{source}_tokens"]
-    for unit in ("documents", "tokens"):
-        found[f"synthetic_share_of_{unit}"] = found[f"synthetic_{unit}"] / found[unit] if found[unit] else 0.0
-    found["documents_without_tokens"] = sum(document.tokens is None for document in kept)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,6 +168,20 @@ class Source:
             for lineage in sorted({cell.lineage for cell in own})
         }
 
+    @cached_property
+    def changed(self) -> dict[str, tuple[tuple[Change, ...], tuple[Change, ...]]]:
+        """The questions that each lineage lost and gained, most telling first."""
+        evidence = self.case.evidence
+        questions = dict(zip(as_text(evidence, "item"), as_text(evidence, "question"), strict=True))
+        return {
+            lineage: changes.changes(evidence, self.panels, lineage, self.asked(lineage), questions)
+            for lineage in self.lineages
+        }
+
+    def asked(self, lineage: str) -> list[str]:
+        """The formats in which the lineage's knowledge was measured."""
+        return [form for form in self.formats if (lineage, form) in self.knowledge]
+
 
 def judged(source: Source) -> Iterator[Sheet]:
     """Every sheet but the findings, in the order of the list above."""
@@ -330,17 +344,14 @@ def _condition(call: StageCall, one: Condition, role: str) -> list[Any]:
 
 def _changed(source: Source) -> Iterator[Sheet]:
     evidence, panels = source.case.evidence, source.panels
-    questions = dict(zip(as_text(evidence, "item"), as_text(evidence, "question"), strict=True))
     domain_of = measures.domains_of(evidence, panels)
     moved: list[list[Any]] = []
     ends: list[list[Any]] = []
     domains: list[list[Any]] = []
     outcomes: list[list[Any]] = []
     for lineage in source.lineages:
-        have = [form for form in source.formats if (lineage, form) in source.knowledge]
-        for direction, found in zip(
-            ("lost", "gained"), changes.changes(evidence, panels, lineage, have, questions), strict=True
-        ):
+        have = source.asked(lineage)
+        for direction, found in zip(("lost", "gained"), source.changed[lineage], strict=True):
             moved += [_change(lineage, direction, one) for one in found]
         for t in changes.transitions(panels, lineage, have):
             counts = [t.right_right, t.right_wrong, t.wrong_right, t.wrong_wrong, t.n]

@@ -6,20 +6,18 @@ nearest known one; `-o training.epochs=1` overrides before validation.
 
 from __future__ import annotations
 
-import math
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from factfade import paths, records, registry
-from factfade.errors import ConfigError
+from factfade.settings_file import merged, read_toml, readable, to_toml, validated
+
+__all__ = ["Experiment", "load", "parse", "read_toml", "to_toml", "validated"]
 
 PartSpec = str | dict[str, Any]
-M = TypeVar("M", bound=BaseModel)
-MAX_FILE_BYTES = 1_000_000
 
 
 def _kind_table(value: Any) -> Any:
@@ -204,6 +202,20 @@ class StagesSection(Section):
     tau: Share = 0.8
 
 
+class ContrastSection(Section):
+    """[contrast]: the primary comparison between arms, declared with the experiment, before any result.
+
+    Every arm of `arms` (default: all others) is compared with the arm `baseline`, paired by run seed, on the share of
+    questions right by choice in the last generation, the mean over `formats` (default: all that are evaluated, probes
+    excepted). Holm's correction runs over `arms`.
+    """
+
+    baseline: str
+    arms: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+
+
 ARM_SECTIONS = ("corpus", "synthesis", "training")
 
 
@@ -237,6 +249,7 @@ class Experiment(Section):
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
     stages: StagesSection = StagesSection()
+    contrast: ContrastSection | None = None
     arms: dict[str, Arm] = Field(
         default={"human_only": Arm(synthetic_fraction=0.0), "general": Arm(synthetic_fraction=1.0)}, min_length=1
     )
@@ -249,10 +262,23 @@ class Experiment(Section):
             if arm.control is not None and arm.control not in self.arms:
                 raise ValueError(f"arm {name!r}: control {arm.control!r} is no arm of this file")
             self.arm(name)
+        if self.contrast is not None:
+            self._contrast(self.contrast)
         wrong = [g for g in self.evaluation.generations or () if g > self.experiment.generations]
         if wrong:
             raise ValueError(f"evaluation.generations names {wrong[0]}, beyond experiment.generations")
         return self
+
+    def _contrast(self, contrast: ContrastSection) -> None:
+        unknown = [name for name in (contrast.baseline, *contrast.arms) if name not in self.arms]
+        if unknown:
+            raise ValueError(f"contrast: {unknown[0]!r} is no arm of this file")
+        if contrast.baseline in contrast.arms:
+            raise ValueError(f"contrast: {contrast.baseline!r} is compared with itself")
+        kinds = {str(table.get("kind")) for table in self.evaluation.formats}
+        missing = [name for name in contrast.formats if name not in kinds]
+        if missing:
+            raise ValueError(f"contrast: the format {missing[0]!r} is not evaluated")
 
     def arm(self, name: str) -> ArmPlan:
         """What one arm resolves to: the common sections with its overrides."""
@@ -262,9 +288,9 @@ class Experiment(Section):
         for section, over in (("synthesis", arm.synthesis), ("training", arm.training)):
             base: Section = getattr(self, section)
             try:
-                sections[section] = type(base).model_validate(_merged(base.model_dump(), over))
+                sections[section] = type(base).model_validate(merged(base.model_dump(), over))
             except ValidationError as error:
-                raise _readable(error, type(base), f"arms.{name}.{section}") from error
+                raise readable(error, type(base), f"arms.{name}.{section}") from error
         return ArmPlan(
             name=name,
             arm=arm,
@@ -348,14 +374,6 @@ class ArmPlan(Section):
         return {"prompt_tokens": self.synthesis.prompt_tokens, "synthetic_fraction": self.arm.synthetic_fraction}
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Reads an experiment file and applies `section.key=value` overrides. Raises ConfigError with what to type."""
     data = read_toml(path)
@@ -365,99 +383,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     return parse(data, overrides, where=str(path))
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """The plain data of a TOML file of bounded size; ConfigError with what to do instead."""
-    file = Path(path)
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {file}: {error.strerror}", hint="give the path of an experiment's TOML file"
-        ) from error
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{file} is larger than {MAX_FILE_BYTES} bytes", hint="an experiment file is a page of TOML")
-    try:
-        return tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{file} is no valid TOML: {error}", hint="see examples/ for one that is") from error
-
-
 def parse(data: dict[str, Any], overrides: Sequence[str] = (), *, where: str = "the experiment") -> Experiment:
     """An Experiment out of plain data. Every error names the field, the value and the nearest known key."""
     experiment = validated(Experiment, data, overrides, where=where)
     experiment.check_parts()
     return experiment
-
-
-def validated(model: type[M], data: dict[str, Any], overrides: Sequence[str] = (), *, where: str = "the settings") -> M:
-    """A model of sections out of plain data, `section.key=value` overrides applied before; errors as in `parse`."""
-    for text in overrides:
-        _override(data, text)
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise _readable(error, model, where) from error
-
-
-def to_toml(data: Mapping[str, Any]) -> str:
-    """Plain data as TOML, without what is None (TOML has no word for it: absent is the default)."""
-    import tomli_w
-
-    return tomli_w.dumps(_without_none(data))
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
-    return [_without_none(v) for v in value] if isinstance(value, list) else value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _readable(error: ValidationError, model: type[BaseModel], where: str) -> ConfigError:
-    """The first thing that is wrong, with its place, what stands there, and the nearest known key."""
-    first = error.errors()[0]
-    location = ".".join(str(p) for p in first["loc"])
-    if first["type"] == "extra_forbidden":
-        hint = registry.nearest(str(first["loc"][-1]), _known(model, first["loc"][:-1]))
-        return ConfigError(f"{where}: unknown key {location!r}", hint=hint)
-    place = f"{where}: {location}" if location else where
-    return ConfigError(
-        f"{place}: {first['msg']} (got {_short(first['input'])})", hint="docs/concepts.md lists every setting"
-    )
-
-
-def _known(model: type[BaseModel] | None, path: Sequence[Any]) -> list[str]:
-    """The keys that are known at a place of the file, for the hint of an unknown one."""
-    for part in path:
-        if part == "arms":
-            model = Arm
-        elif model is not None and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            inner = (annotation, *getattr(annotation, "__args__", ()))
-            model = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
-    return list(model.model_fields) if model else []
-
-
-def _override(data: dict[str, Any], text: str) -> None:
-    key, sign, value = text.partition("=")
-    path = key.strip().split(".")
-    if not sign or len(path) < 2 or not all(path):
-        raise ConfigError(
-            f"cannot read the override {_short(text)}", hint="write section.key=value, e.g. -o training.epochs=1"
-        )
-    try:
-        parsed = tomllib.loads(f"v = {value.strip()}")["v"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    if isinstance(parsed, float) and not math.isfinite(parsed):
-        raise ConfigError(f"{key}: the value must be finite", hint="write a number")
-    place = data
-    for part in path[:-1]:
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
-            raise ConfigError(f"{key}: {part!r} is no section", hint="write section.key=value")
-    place[path[-1]] = parsed

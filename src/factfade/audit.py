@@ -10,6 +10,7 @@ audit loads no model. A checkpoint that fails is reported, and the others finish
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from factfade.keys import check_settings, normalised, refuse, sealed
 from factfade.models import loading, lora
 from factfade.models.prompting import tokenizer_sha256
 from factfade.protocols import Progress
+from factfade.records import sha256_text
 from factfade.steps import SHARDS, Step
 from factfade.text import safe_text
 
@@ -157,12 +159,9 @@ def _open(root: Path, asked: AuditSettings, inputs: Mapping[str, Any], *, agains
     environment = folder.environment()
     # The first rule of the folder is the declared one: an audit that replaces it says so in its stages.
     declared = environment.get("stage_rule_sha256") or stages.Rule.from_section(asked.stages).sha256
-    durable.write_json(
-        root / store.ENVIRONMENT,
-        sealed(
-            normalised({"stage_rule_sha256": declared, "versions": versions.recorded(), "against": against, **inputs})
-        ),
-    )
+    hashes = {"stage_rule_sha256": declared, "settings_sha256": sha256_text(asked.toml())}
+    record = normalised({**hashes, "versions": versions.recorded(), "against": against, **inputs})
+    durable.write_json(root / store.ENVIRONMENT, sealed(record))
     durable.write_text(root / AUDIT, asked.toml())
 
 
@@ -189,7 +188,9 @@ class _Work:
             done: list[Audited] = []
             for position, (place, one) in enumerate(places.items(), 1):
                 done.append(self._guarded(bench, position, f"{CHECKPOINTS}/{place}", one))
-        return Audit(path=self.folder.root, base=replace(base, path=against), checkpoints=tuple(done))
+        # Found again from wherever it is looked for; a hub name and "world" are found by that name.
+        named = os.path.abspath(against) if against != loading.WORLD and Path(against).is_dir() else against
+        return Audit(path=self.folder.root, base=replace(base, path=named), checkpoints=tuple(done))
 
     def _guarded(self, bench: Bench, position: int, place: str, one: Checkpoint) -> Audited:
         try:
@@ -294,7 +295,7 @@ def _audited(position: int, place: str, one: Checkpoint, *, state: str, **more: 
     return Audited(
         position=position,
         name=one.name,
-        path=str(one.path),
+        path=os.path.abspath(one.path),
         kind=one.kind,
         step=one.step,
         folder=place,

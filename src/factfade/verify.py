@@ -7,18 +7,22 @@
     stage calls   stages.json against the calls computed now
     page          report.html against the page computed now
 
+An audit's folder beyond that (`verify_audit`): its record against the evaluations, and the checkpoints that were
+audited against what they were, where they still are.
+
 A folder is what it says, or it is not: nobody signs it, so one whose every file and hash was rewritten together
 passes. No model is loaded. Works on the folder of an experiment or an audit, and on one run in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from factfade import auditfolder, verify_files, verify_tables
+from factfade import auditfolder, verify_audit, verify_files, verify_tables
+from factfade.auditfolder import AuditFolder
 from factfade.errors import EXIT_PASS, FactfadeError, IntegrityError
 from factfade.store import ExperimentFolder
 from factfade.text import safe_text
@@ -30,6 +34,11 @@ ALWAYS = (
     ("sampling", "that the models gave these answers and wrote these texts: it would take asking them again"),
     ("training", "that training on these texts gives these weights: it would take training again"),
     ("authorship", "who made the folder: hashes find damage and single edits, not a folder made anew as a whole"),
+)
+AUDITED = (
+    ("sampling", "that the models gave these answers and wrote these texts: it would take asking them again"),
+    ("training", "how the checkpoints were made: an audit does not know"),
+    ALWAYS[-1],
 )
 MARKS = {"verified": "ok", "damaged": "DAMAGED", "unchecked": "not checked"}
 
@@ -90,7 +99,10 @@ def verify(path: str | Path) -> Verification:
 
 
 def _checks(folder: ExperimentFolder) -> Iterator[Check]:
+    audit = folder if isinstance(folder, AuditFolder) else None
     settings = list(verify_files.settings(folder))
+    if audit is not None and settings[0].state != "damaged":
+        settings += verify_audit.settings(audit, audit.environment())
     yield from settings
     try:
         found = verify_files.find(folder)
@@ -102,25 +114,36 @@ def _checks(folder: ExperimentFolder) -> Iterator[Check]:
     yield from verify_files.strangers(found)
     yield from verify_files.weights(found)
     readable = not any(check.what in ("settings", "environment") and check.state == "damaged" for check in settings)
-    if readable:
+    stored: Mapping[str, Any] = {}
+    if audit is not None:
+        record = list(verify_audit.record(audit, found))
+        yield from record
+        # What a damaged record says of places is not followed.
+        stored = {} if any(check.state == "damaged" for check in record) else audit.record()
+        yield from verify_audit.audited(audit, stored)
+        yield from verify_audit.earlier(audit)
+    elif readable:
         yield from verify_files.start_model(found, folder.settings())
     yield from verify_tables.records(found)
     if readable:
-        yield from _computed(folder, found, whole=not any(check.state == "damaged" for check in files))
+        yield from _computed(folder, found, stored, whole=not any(check.state == "damaged" for check in files))
     else:
         yield Check(what="stage calls", state="unchecked", said="the settings are damaged: no rule to compute them by")
-    for what, said in ALWAYS:
+    for what, said in ALWAYS if audit is None else AUDITED:
         yield Check(what=what, state="unchecked", said=said)
 
 
-def _computed(folder: ExperimentFolder, found: verify_files.Found, *, whole: bool) -> Iterator[Check]:
-    """What is computed from evidence and compared."""
+def _computed(
+    folder: ExperimentFolder, found: verify_files.Found, stored: Mapping[str, Any], *, whole: bool
+) -> Iterator[Check]:
+    """What is computed from evidence and compared. `stored` is an audit's record, empty for a run."""
     case = verify_tables.open_case(folder)
     if isinstance(case, Check):
         # A damaged file is named already; the tables it belongs to are merely out of reach.
         yield case if whole else Check(what=case.what, state="unchecked", said=case.said)
         return
     yield from verify_tables.evidence(case, found)
+    yield from verify_audit.names(stored, case)
     report = case.stages()
     calls = list(verify_tables.stage_calls(folder, case, report))
     yield from calls

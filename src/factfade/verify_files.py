@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from factfade import config, durable, keys, stages, upkeep, versions, world
-from factfade.auditfolder import AUDIT
+from factfade.auditfolder import AuditFolder
 from factfade.config import Experiment
 from factfade.errors import FactfadeError, IntegrityError, NotFound
 from factfade.identity import checkpoint_identity
@@ -261,17 +261,15 @@ def start_model(found: Found, settings: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def settings(folder: ExperimentFolder) -> Iterator[Check]:
-    """The settings and the stage rule against the hashes that were recorded before generation 1."""
+    """The environment's record; a run's settings and rule against the hashes that were recorded before generation 1."""
     try:
         environment = folder.environment()
     except (FactfadeError, OSError) as error:
         yield Check(what="environment", state="damaged", said=str(error), path=ENVIRONMENT)
         return
     yield from _environment(folder, environment)
-    if (folder.root / EXPERIMENT).is_file():
+    if not isinstance(folder, AuditFolder):
         yield from _experiment(folder, environment)
-    else:
-        yield from _audit(folder, environment)
 
 
 def _environment(folder: ExperimentFolder, environment: Mapping[str, Any]) -> Iterator[Check]:
@@ -321,23 +319,6 @@ def _experiment(folder: ExperimentFolder, environment: Mapping[str, Any]) -> Ite
         said = f"are those whose hash was recorded ({experiment.sha256[:12]})"
         yield Check(what="settings", state="verified", said=said, path=EXPERIMENT)
     yield rule_check(experiment, environment)
-
-
-def _audit(folder: ExperimentFolder, environment: Mapping[str, Any]) -> Iterator[Check]:
-    """An audit records no hash of audit.toml but the rule's, which is in it."""
-    try:
-        experiment = Experiment.model_validate(folder.settings())
-    except (FactfadeError, ValueError, OSError) as error:
-        said = safe_text(error, limit=400, keep="")
-        yield Check(what="settings", state="damaged", said=f"cannot be read: {said}", path=AUDIT)
-        return
-    said = "no hash of the settings is recorded, but that of the stage rule among them"
-    yield Check(what="settings", state="unchecked", said=said, path=AUDIT)
-    found = rule_check(experiment, environment)
-    if found.state == "damaged":
-        # `audit --force` takes another rule and says so in the calls; the first one stays the declared one.
-        found = Check(what=found.what, state="unchecked", said=f"{found.said}: the calls say so too")
-    yield found
 
 
 def rule_check(experiment: Experiment, environment: Mapping[str, Any]) -> Check:

@@ -100,6 +100,16 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "all generations' documents, subsampled to one generation's size",
             "arXiv 2410.16713",
         ),
+        "constant_human_fraction": Part(
+            _M + "balance:ConstantHumanFraction",
+            "human text is a constant share of what is trained on, under any workflow",
+            "arXiv 2502.18865",
+        ),
+        "golden_ratio": Part(
+            _M + "balance:GoldenRatio",
+            "human text gets the weight (sqrt(k^2 + 4k) - k) / 2, k = human / synthetic size",
+            "arXiv 2502.18049",
+        ),
     },
     "objective": {"cross_entropy": Part("factfade.training.objectives:CrossEntropy", "mean token cross-entropy")},
     "facts": {},

@@ -27,6 +27,7 @@ class Part(NamedTuple):
 
 _D = "factfade.data."
 _M = "factfade.mitigations."
+_T = "factfade.training."
 BUILTIN: dict[str, dict[str, Part]] = {
     "corpus": {
         "world": Part(
@@ -111,9 +112,23 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "arXiv 2502.18049",
         ),
     },
-    "objective": {"cross_entropy": Part("factfade.training.objectives:CrossEntropy", "mean token cross-entropy")},
+    "objective": {
+        "cross_entropy": Part(_T + "objectives:CrossEntropy", "mean token cross-entropy"),
+        "truncated_cross_entropy": Part(
+            _T + "truncated:TruncatedCrossEntropy",
+            "cross-entropy of the tokens that the model is not sure of (ForTIFAI)",
+            "arXiv 2509.08972",
+        ),
+        "spectral_decoupling": Part(
+            _T + "objectives:SpectralDecoupling", "cross-entropy and a price on large logits", "arXiv 2011.09468"
+        ),
+    },
     "facts": {},
-    "after_training": {},
+    "after_training": {
+        "recovery": Part(
+            _M + "recovery:Recovery", "the step of the training, taken back in weight space", "Alemohammad et al. 2025"
+        ),
+    },
     "trainer": {
         "hf": Part(
             "factfade.training.trainer:HfTrainer", "transformers' Trainer, full parameters or LoRA (extra: lora)"

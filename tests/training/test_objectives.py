@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from factfade import registry
+from factfade.errors import ConfigError
 from factfade.protocols import Objective
-from factfade.training.objectives import CrossEntropy
+from factfade.training.objectives import CrossEntropy, SpectralDecoupling
 
 
 def planted() -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,3 +52,73 @@ def test_cross_entropy_without_targets_is_zero_with_a_finite_gradient() -> None:
     assert (float(total.detach()), int(number)) == (0.0, 0)
     assert logits.grad is not None
     assert bool((logits.grad == 0).all())
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_spectral_decoupling_adds_half_the_square_norm_of_target_logits(centred: bool) -> None:
+    logits, labels = planted()
+    logits = logits + 2.0
+    part = SpectralDecoupling(coefficient=0.03, centred=centred)
+    total, number, logs = part.loss(logits.requires_grad_(), labels)
+    plain, _, _ = CrossEntropy().loss(logits.detach(), labels)
+    squares = list[float]()
+    for row, at in (labels != -100).nonzero().tolist():
+        values = [float(z) for z in logits[row, at]]
+        middle = sum(values) / len(values) if centred else 0.0
+        squares.append(sum((z - middle) ** 2 for z in values))
+    assert int(number) == len(squares) == 12
+    assert float(total.detach()) == pytest.approx(float(plain) + 0.03 / 2 * sum(squares), rel=1e-5)
+    assert logs == {"logit_norm": pytest.approx(sum(s**0.5 for s in squares) / 12, rel=1e-5)}
+    total.backward()
+    assert logits.grad is not None
+    assert bool((logits.grad[labels == -100] == 0).all())
+    # The penalty's gradient is coefficient * logits (less their mean), beside cross-entropy's.
+    other = logits.detach().clone().requires_grad_()
+    CrossEntropy().loss(other, labels)[0].backward()
+    assert other.grad is not None
+    own = logits.detach() - (logits.detach().mean(-1, keepdim=True) if centred else 0.0)
+    kept = labels != -100
+    torch.testing.assert_close((logits.grad - other.grad)[kept], 0.03 * own[kept], atol=1e-5, rtol=1e-4)
+
+
+def test_centred_logits_cost_the_same_wherever_they_lie() -> None:
+    logits, labels = planted()
+    near, far = (SpectralDecoupling(coefficient=0.1, centred=True).loss(logits + c, labels)[0] for c in (0.0, 5.0))
+    assert float(near) == pytest.approx(float(far), rel=1e-5)
+    near, far = (SpectralDecoupling(coefficient=0.1).loss(logits + c, labels)[0] for c in (0.0, 5.0))
+    assert float(far) > 1.5 * float(near)
+
+
+def test_spectral_decoupling_of_nothing_is_cross_entropy_to_the_bit() -> None:
+    logits, labels = planted()
+    first, second = (logits.clone().requires_grad_() for _ in range(2))
+    total, number, _ = SpectralDecoupling(coefficient=0.0).loss(first, labels)
+    expected, targets, _ = CrossEntropy().loss(second, labels)
+    total.backward()
+    expected.backward()
+    assert torch.equal(total, expected)
+    assert int(number) == int(targets)
+    assert first.grad is not None
+    assert second.grad is not None
+    assert torch.equal(first.grad, second.grad)
+
+
+def test_spectral_decoupling_upcasts_and_takes_no_target() -> None:
+    logits, labels = planted()
+    rounded = logits.bfloat16()
+    part = SpectralDecoupling(coefficient=0.03)
+    low, exact = (part.loss(values, labels)[0] for values in (rounded, rounded.float()))
+    assert low.dtype == torch.float32
+    assert float(low) == float(exact)
+    nothing = torch.randn(1, 3, 5, requires_grad=True)
+    total, number, logs = part.loss(nothing, torch.full((1, 3), -100))
+    total.backward()
+    assert (float(total.detach()), int(number), logs) == (0.0, 0, {})
+    assert nothing.grad is not None
+    assert bool((nothing.grad == 0).all())
+
+
+@pytest.mark.parametrize("wrong", [-0.1, float("nan"), float("inf")])
+def test_a_coefficient_is_a_number_of_at_least_0(wrong: float) -> None:
+    with pytest.raises(ConfigError, match="coefficient"):
+        registry.build("objective", {"kind": "spectral_decoupling", "coefficient": wrong})

@@ -13,8 +13,8 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from factfade.errors import NonFinite
 from factfade.protocols import LiveObjective, Progress
-from factfade.training.objectives import IGNORED
 from factfade.training.packing import Packed
+from factfade.training.tokens import IGNORED
 
 
 class Chunks(Dataset[torch.Tensor]):

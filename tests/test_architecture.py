@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "factfade"
 
 FLOORS = {
     "errors": 1,
+    "places": 1,
     "records": 1,
     "stats": 1,
     "text": 1,
@@ -82,6 +83,7 @@ FLOORS = {
     "report": 3,
     "mixing": 3,
     "loop": 4,
+    "arena": 4,
     "audit": 4,
     "audit_answer": 4,
     "audit_bench": 4,
@@ -113,6 +115,7 @@ FLOORS = {
     "launchers": 5,
     "world.pretrain": 5,
     "cli": 6,
+    "cli_arena": 6,
     "__init__": 7,
     "__main__": 7,
 }

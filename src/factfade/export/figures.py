@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from factfade.errors import MissingExtra
@@ -52,8 +53,9 @@ _NO_DATE: dict[str, dict[str, Any]] = {
 }
 
 
-def files(source: Source) -> Iterator[tuple[str, bytes]]:
-    """(file name, bytes) of every figure. Raises MissingExtra without matplotlib."""
+@contextmanager
+def drawing() -> Generator[None]:
+    """The house's settings for figures, for the time of a block. Raises MissingExtra without matplotlib."""
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -61,13 +63,37 @@ def files(source: Source) -> Iterator[tuple[str, bytes]]:
     settings: Any = {**mpl.rcParamsDefault, **SETTINGS}
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a name in letters that the font lacks is drawn as boxes
+        yield
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, laid out by its content."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def rendered(figure: Figure) -> dict[str, bytes]:
+    """The figure as SVG, PDF and PNG, by kind: equal for equal figures."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # placed once, not once for each form of file
+    found: dict[str, bytes] = {}
+    for kind in FORMATS:
+        sink = io.BytesIO()
+        figure.savefig(sink, format=kind, metadata=_NO_DATE[kind])
+        found[kind] = sink.getvalue()
+    return found
+
+
+def files(source: Source) -> Iterator[tuple[str, bytes]]:
+    """(file name, bytes) of every figure. Raises MissingExtra without matplotlib."""
+    with drawing():
         for name, figure in _figures(source):
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # placed once, not once for each form of file
-            for kind in FORMATS:
-                sink = io.BytesIO()
-                figure.savefig(sink, format=kind, metadata=_NO_DATE[kind])
-                yield f"{name}.{kind}", sink.getvalue()
+            for kind, data in rendered(figure).items():
+                yield f"{name}.{kind}", data
 
 
 def _figures(source: Source) -> Iterator[tuple[str, Figure]]:

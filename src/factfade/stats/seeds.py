@@ -7,7 +7,7 @@ beforehand by the noncentral t.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -68,6 +68,20 @@ def recipe_trend(arm: ArrayLike, control: ArrayLike, *, level: float = 0.90) -> 
     )
     p = float(stdtr(n - 1, value / (deviation / math.sqrt(n))))
     return RecipeTrend(interval=interval, p=p, seeds=n, exploratory=n < CONFIRMING_SEEDS)
+
+
+def paired_difference(arm: ArrayLike, other: ArrayLike, *, level: float = 0.95) -> RecipeTrend:
+    """Paired t over seeds of arm minus other, both sides: as `recipe_trend`, with a two-sided p.
+
+    Where the seeds agree to the last digit, p is 2^(1 - seeds), at most 1 (a sign-flip test), or 1 at a difference of 0.
+    """
+    found = recipe_trend(arm, other, level=level)
+    if found.p is None:
+        return found
+    value = found.interval.value or 0.0
+    if found.interval.deviation is None or found.reason:
+        return replace(found, p=1.0 if value == 0 else min(2.0 ** (1 - found.seeds), 1.0))
+    return replace(found, p=min(2 * min(found.p, 1 - found.p), 1.0))
 
 
 def power_of_units(effect: float, units: int, sd: float, *, alpha: float = 0.05) -> float:

@@ -1,0 +1,245 @@
+"""The arena: many arms, compared with one of them at equal budget, paired by run seed.
+
+    found = arena.arena("runs/arena")
+
+What is compared is declared in the experiment's [contrast] before any result: each arm against the baseline, on the
+share of questions right by choice in the last evaluated generation (the mean over formats); paired t over run seeds,
+Holm's correction over the declared family. Everything else in the table stands beside it and is not tested.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from factfade import auditfolder
+from factfade.arena.runs import RunSummary, summarise
+from factfade.config import Experiment
+from factfade.errors import Inconclusive, NotFound
+from factfade.stats.intervals import Interval, mean
+from factfade.stats.multiplicity import holm
+from factfade.stats.seeds import detectable_with_seeds, paired_difference
+
+#: Costs of a run, in the order of the table. `human_share` is that of the tokens trained on; `repeats` how often the
+#: pool was read in a training.
+COSTS = (
+    "trained_tokens", "optimizer_steps", "human_share", "repeats", "synthesized_tokens", "scored_tokens",
+    "verifier_calls", "detector_calls", "seconds", "peak_memory_bytes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """An arm minus the baseline over the seeds that both have. `difference` is in shares, above 0 is better, at the
+    level 1 - alpha, uncorrected; `p` is two-sided, `p_holm` after Holm's correction over the declared family.
+
+    `detectable` is the difference that this many seeds at this arm's spread show in 4 of 5 experiments, one comparison.
+    """
+
+    difference: Interval
+    p: float | None
+    p_holm: float | None
+    shown: bool
+    declared: bool
+    detectable: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One arm: means over its complete runs with 95% t intervals over run seeds.
+
+    `formats` and `domains` are shares right by choice; `parseable` the share of free answers that can be parsed, mean
+    over formats; `nats` the rise of own text's surprisal under the start model; `onsets` by stage the generation of
+    each seed's first onset in any format (None: none), provisional ones included. `front`: no other arm keeps as much
+    for at most as many seconds and as much human text.
+    """
+
+    arm: str
+    seeds: tuple[int, ...]
+    knowledge: Interval
+    formats: Mapping[str, Interval]
+    domains: Mapping[str, Interval]
+    parseable: Interval
+    nats: Interval
+    onsets: Mapping[str, tuple[int | None, ...]]
+    costs: Mapping[str, float]
+    contrast: Contrast | None = None
+    front: bool = False
+    budget: str = "equal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arena:
+    """The table. `start` is generation 0's knowledge by format, `missing` the runs that are not complete."""
+
+    name: str
+    baseline: str
+    generation: int
+    formats: tuple[str, ...]
+    domains: tuple[str, ...]
+    start: Mapping[str, float]
+    items: int
+    alpha: float
+    rows: tuple[Row, ...]
+    runs: tuple[RunSummary, ...]
+    missing: tuple[tuple[str, int], ...] = ()
+    declared: bool = True
+    sentences: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def base(self) -> Row:
+        """The baseline's row."""
+        return next(row for row in self.rows if row.arm == self.baseline)
+
+
+def arena(path: str | Path, *, baseline: str | None = None) -> Arena:
+    """The arena of an experiment's folder. `baseline` takes the place of the declared one, which the result then says.
+
+    Raises NotFound where there is no experiment or no such arm, Inconclusive where nothing can be compared yet.
+    """
+    folder = auditfolder.open_folder(path)
+    experiment = Experiment.model_validate(folder.settings())
+    declared = experiment.contrast
+    chosen = baseline or (declared.baseline if declared else None)
+    if chosen is None:
+        raise NotFound(
+            f"{folder.root} declares no [contrast]",
+            hint=f"name the arm to compare with: --baseline, one of {', '.join(experiment.arms)}",
+        )
+    if chosen not in experiment.arms:
+        raise NotFound(f"there is no arm {chosen!r}", hint=f"one of {', '.join(experiment.arms)}")
+    wanted = declared.formats if declared and declared.formats else None
+    last = experiment.experiment.generations
+    runs: list[RunSummary] = []
+    missing: list[tuple[str, int]] = []
+    for arm in experiment.arms:
+        for seed in experiment.experiment.seeds:
+            found = summarise(folder, experiment, arm, seed, generation=last, formats=wanted)
+            if found is None:
+                missing.append((arm, seed))
+            else:
+                runs.append(found)
+    if not any(run.arm == chosen for run in runs):
+        raise Inconclusive(
+            f"no run of the baseline {chosen!r} has reached generation {last}",
+            hint=f"factfade run {folder.root / 'experiment.toml'} --out {folder.root.parent}",
+        )
+    as_declared = declared is not None and declared.baseline == chosen
+    family = tuple(declared.arms) if declared and as_declared else ()
+    alpha = declared.alpha if declared else 0.05
+    rows = compare(runs, chosen, family=family, alpha=alpha, budgets=budgets(experiment, chosen))
+    first = next(run for run in runs if run.arm == chosen)
+    whole = Arena(
+        name=experiment.experiment.name,
+        baseline=chosen,
+        generation=last,
+        formats=tuple(first.formats),
+        domains=tuple(sorted({domain for run in runs for domain in run.domains})),
+        start=first.start,
+        items=first.items,
+        alpha=alpha,
+        rows=tuple(rows),
+        runs=tuple(runs),
+        missing=tuple(missing),
+        declared=as_declared,
+    )
+    from factfade.arena.words import sentences
+
+    return Arena(**{**whole.__dict__, "sentences": tuple(sentences(whole))})
+
+
+def budgets(experiment: Experiment, baseline: str) -> dict[str, str]:
+    """By arm "equal" where its training is the baseline's in steps, batch and chunk, else "its own"."""
+    base = _budget(experiment, baseline)
+    return {arm: "equal" if _budget(experiment, arm) == base else "its own" for arm in experiment.arms}
+
+
+def _budget(experiment: Experiment, arm: str) -> tuple[float, ...]:
+    training = experiment.arm(arm).training
+    passes = (training.steps, 0.0) if training.steps else (0, training.epochs)
+    return (*passes, training.batch, training.accumulation, training.chunk_tokens)
+
+
+def compare(
+    runs: Sequence[RunSummary],
+    baseline: str,
+    *,
+    family: Sequence[str] = (),
+    alpha: float = 0.05,
+    budgets: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """The rows of the table, the baseline first, then by knowledge. `family` are the arms that Holm's correction runs
+    over (default: all others)."""
+    arms = list(dict.fromkeys(run.arm for run in runs))
+    of = {arm: [run for run in runs if run.arm == arm] for arm in arms}
+    members = [arm for arm in (family or arms) if arm != baseline and arm in of]
+    contrasts = {arm: _contrast(of[arm], of[baseline], alpha) for arm in arms if arm != baseline}
+    adjusted = holm([_or_nan(contrasts[arm].p) for arm in members])
+    corrected = {arm: None if math.isnan(p) else float(p) for arm, p in zip(members, adjusted, strict=True)}
+    rows = [
+        Row(
+            arm=arm,
+            seeds=tuple(run.seed for run in of[arm]),
+            knowledge=mean([run.knowledge for run in of[arm]]),
+            formats=_means(run.formats for run in of[arm]),
+            domains=_means(run.domains for run in of[arm]),
+            parseable=mean([_or_nan(run.parseable) for run in of[arm]]),
+            nats=mean([_or_nan(run.nats) for run in of[arm]]),
+            onsets={stage: tuple(run.onsets.get(stage) for run in of[arm]) for stage in ("B", "C")},
+            costs={name: float(np.mean([run.costs.get(name, 0.0) for run in of[arm]])) for name in COSTS},
+            contrast=_declared(contrasts[arm], corrected, arm, alpha) if arm in contrasts else None,
+            budget=(budgets or {}).get(arm, "equal"),
+        )
+        for arm in arms
+    ]
+    ends = front([((row.costs["seconds"], row.costs["human_share"]), row.knowledge.value) for row in rows])
+    rows = [Row(**{**row.__dict__, "front": end}) for row, end in zip(rows, ends, strict=True)]
+    return sorted(rows, key=lambda row: (row.arm != baseline, -_or_nan(row.knowledge.value), row.arm))
+
+
+def _means(runs: Iterable[Mapping[str, float]]) -> dict[str, Interval]:
+    every = list(runs)
+    names = dict.fromkeys(name for one in every for name in one)
+    return {name: mean([one.get(name, math.nan) for one in every]) for name in names}
+
+
+def _contrast(arm: Sequence[RunSummary], base: Sequence[RunSummary], alpha: float) -> Contrast:
+    theirs = {run.seed: run.knowledge for run in base}
+    pairs = [(run.knowledge, theirs[run.seed]) for run in arm if run.seed in theirs]
+    found = paired_difference([x for x, _ in pairs], [y for _, y in pairs], level=1 - alpha)
+    sd = found.interval.deviation
+    seen = sd is not None and found.seeds > 1
+    least = detectable_with_seeds(found.seeds, sd, alpha=alpha / 2) if seen and sd is not None else None
+    return Contrast(
+        difference=found.interval, p=found.p, p_holm=None, shown=False, declared=False, detectable=least,
+        reason=found.reason,
+    )  # fmt: skip
+
+
+def _declared(contrast: Contrast, corrected: Mapping[str, float | None], arm: str, alpha: float) -> Contrast:
+    p = corrected.get(arm)
+    values = {**contrast.__dict__, "p_holm": p, "shown": p is not None and p <= alpha, "declared": arm in corrected}
+    return Contrast(**values)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def front(points: Sequence[tuple[Sequence[float], float | None]]) -> list[bool]:
+    """Which (costs, value) points no other one beats: none has every cost at most as high and a value at least as
+    high, one of them strictly (Pareto). A point without a value is not on the front; equal points are all on it."""
+    known = [(tuple(costs), value) for costs, value in points if value is not None]
+
+    def beats(other: tuple[tuple[float, ...], float], costs: tuple[float, ...], value: float) -> bool:
+        no_worse = other[1] >= value and all(theirs <= mine for theirs, mine in zip(other[0], costs, strict=True))
+        return no_worse and other != (costs, value)
+
+    return [
+        value is not None and not any(beats(other, tuple(costs), value) for other in known) for costs, value in points
+    ]

@@ -26,7 +26,7 @@ from transformers import (
     set_seed,
 )
 
-from factfade import FactFadeCallback, audit_settings, evaluate, judging, live, live_state, tables, watch
+from factfade import FactFadeCallback, audit_settings, evaluate, judging, live, live_state, stages, tables, watch
 from factfade import callback as watching
 from factfade.auditfolder import AuditFolder
 from factfade.callback import stop_at, stop_at_breach
@@ -34,6 +34,7 @@ from factfade.errors import ConfigError, NotFound, Stopped
 from factfade.identity import checkpoint_identity
 from factfade.models.hf import OpenModel
 from factfade.models.prompting import Prompter
+from factfade.stage_panel import EVIDENCE_READ
 from tests import small
 
 EVALUATION = {"texts": 3, "text_tokens": 16, "prompts": 4, "prompt_tokens": 6, "new_tokens": 6, "answer_tokens": 3}
@@ -301,6 +302,15 @@ def test_the_folder_reads_as_an_audit(watched: Watched) -> None:
     assert json.loads((watched.root / "stages.json").read_text())["calls"]
     assert not (watched.root / ".start").exists()
     assert not (watched.root / ".pilot").exists()
+
+
+def test_the_calls_are_those_of_the_whole_tables(watched: Watched) -> None:
+    """The callback leaves out the columns that no stage reads: that is nothing but memory."""
+    audit = AuditFolder(root=watched.root)
+    whole, some = judging.experiment_case(audit), judging.experiment_case(audit, columns=EVIDENCE_READ)
+    assert set(whole.evidence.columns) - set(some.evidence.columns) >= {"question", "answer", "option_logprob"}
+    assert some.stages(draws=50) == whole.stages(draws=50)
+    assert stages.to_json(some.stages()) == json.loads((watched.root / "stages.json").read_text())
 
 
 def test_the_evidence_is_what_the_saved_checkpoint_gives(folder: Path, watched: Watched, tmp_path: Path) -> None:

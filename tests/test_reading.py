@@ -44,6 +44,23 @@ def test_some_lineages_and_generations(root: Path) -> None:
     assert one["generation"].tolist() == [0, 1, 2]
 
 
+def test_some_columns_of_all_rows(root: Path) -> None:
+    experiment = store.open_experiment(root)
+    whole = reading.load_evidence(experiment)
+    columns = [*tables.LAYOUTS["evidence"].key, "options", "outcome"]
+    some = reading.load_evidence(experiment, columns=columns)
+    assert sorted(some.columns) == sorted(columns)
+    assert some.equals(whole[list(some.columns)])
+
+
+def test_a_bad_value_in_a_column_that_is_dropped_is_refused(root: Path) -> None:
+    columns = tables.LAYOUTS["evidence"].key
+    shard = root / "general" / "seed-0" / "generation-001" / "evidence" / "open_ended-0000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match="open_ended-0000"):
+        reading.load_evidence(store.open_experiment(root), columns=columns)
+
+
 def test_completions_carry_the_generation_that_wrote_them(root: Path) -> None:
     completions = reading.load_completions(store.open_experiment(root))
     assert sorted(set(completions["generation"])) == [0, 1]

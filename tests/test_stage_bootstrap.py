@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from factfade import stage_bootstrap
 from factfade.stages import Rule, call_stages
 from tests import planted
 from tests.planted import World, falling
@@ -69,3 +70,28 @@ def test_the_shares_are_those_of_resampled_tables() -> None:
         count[report.calls[0].stage] += 1
     for stage, n in count.items():
         assert n / draws == pytest.approx(share[stage], abs=0.13), (stage, count, share)
+
+
+@pytest.mark.parametrize("held", [1, 300, 7_000])
+def test_resamples_in_blocks_give_the_same_shares(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    tables = planted.tables({"arm": World(right=falling(0.95, 0.03))}, items=120)
+    whole = call_stages(*tables, RULE, controls={}, draws=97)
+    assert any(0 < max(call.probabilities.values()) < 1 for call in whole.calls)
+    monkeypatch.setattr(stage_bootstrap, "HELD_WEIGHTS", held)
+    blocks = call_stages(*tables, RULE, controls={}, draws=97)
+    assert [call.probabilities for call in blocks.calls] == [call.probabilities for call in whole.calls]
+
+
+def test_no_more_than_a_block_of_weights_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    verdicts = stage_bootstrap._verdicts
+
+    def seen(look: object, table: np.ndarray, weights: np.ndarray, alpha: float) -> object:
+        sizes.append(weights.size)
+        return verdicts(look, table, weights, alpha)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stage_bootstrap, "_verdicts", seen)
+    call_stages(
+        *planted.tables({"arm": World()}, items=600), RULE, controls={}, draws=stage_bootstrap.HELD_WEIGHTS // 300
+    )
+    assert 0 < max(sizes) <= stage_bootstrap.HELD_WEIGHTS

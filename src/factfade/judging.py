@@ -7,7 +7,7 @@ brings its controls too, and what its record says of artefacts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +96,14 @@ def open_case(path: str | Path, *, control: str | None = None) -> Case:
     return experiment_case(folder, control=control)
 
 
-def experiment_case(folder: ExperimentFolder, *, control: str | None = None) -> Case:
-    """The case of an experiment's folder; of one run and its control where the folder was opened at a run."""
+def experiment_case(
+    folder: ExperimentFolder, *, control: str | None = None, columns: Collection[str] | None = None
+) -> Case:
+    """The case of an experiment's folder; of one run and its control where the folder was opened at a run.
+
+    `columns` are those of the evidence that are kept; None means all. `stage_panel.EVIDENCE_READ` is enough for
+    stages.
+    """
     experiment = Experiment.model_validate(folder.settings())
     controls: dict[str, str | None] = {name: experiment.control_of(name) for name in experiment.arms}
     if control is not None:
@@ -105,7 +111,7 @@ def experiment_case(folder: ExperimentFolder, *, control: str | None = None) -> 
             raise NotFound(f"there is no arm {control!r}", hint=f"one of {', '.join(experiment.arms)}")
         controls = {name: None if name == control else control for name in experiment.arms}
     whole, lineages = scope(folder, controls)
-    evidence = reading.load_evidence(whole, lineages=lineages)
+    evidence = reading.load_evidence(whole, lineages=lineages, columns=columns)
     if evidence.empty:
         raise Inconclusive(
             f"nothing is evaluated yet in {folder.root}", hint="let the run reach its first evaluation, then ask again"

@@ -102,7 +102,7 @@ def prepare(
     """
     chosen, dev, counts = _choose(questions, settings)
     puts: dict[str, tuple[Put, ...]] = {}
-    memo: dict[tuple[str, str], tuple[int, ...]] = {}
+    memo = _Memo()
     for part in formats:
         own: list[Put] = []
         for item, question in chosen.items():
@@ -129,6 +129,20 @@ def prepare(
         through_end=synthesis.through_end,
         counts={**counts, "formats": asked, **drawn},
     )
+
+
+class _Memo:
+    """What many prompts share. `continuations` are ids of options by the word before them; `ids` holds one number for
+    each id and `options` one tuple for each list of options: a token that stands in a thousand prompts is kept once."""
+
+    def __init__(self) -> None:
+        self.continuations: dict[tuple[str, str], tuple[int, ...]] = {}
+        self.ids: dict[int, int] = {}
+        self.options: dict[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]] = {}
+
+    def shared(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """The tokens, each as the number that stands for it everywhere."""
+        return tuple([self.ids.setdefault(token, token) for token in tokens])
 
 
 def _choose(
@@ -159,18 +173,13 @@ def _name(question: Question) -> str:
     return f"{question.source}: {question.text}" if question.source else question.text
 
 
-def _put(
-    asked: Asked,
-    question: Question,
-    settings: EvaluationSection,
-    model: Model,
-    memo: dict[tuple[str, str], tuple[int, ...]],
-) -> Put:
+def _put(asked: Asked, question: Question, settings: EvaluationSection, model: Model, memo: _Memo) -> Put:
     """The ids of a question as it is put; not asked where prompt and answer do not fit the context."""
     if asked.not_asked is not None:
         return Put(asked=asked, question=question.text, reason=asked.not_asked)
-    prompt = tuple(model.prompt(moved_blank(asked.prompt, "")[0], system=asked.system))
+    prompt = memo.shared(model.prompt(moved_blank(asked.prompt, "")[0], system=asked.system))
     targets = tuple(_target(asked.prompt, target, model, memo) for target in asked.targets)
+    targets = memo.options.setdefault(targets, targets)
     if any(not ids for ids in targets):
         return Put(asked=asked, question=question.text, reason="an option without tokens")
     if not targets and not settings.free_answers:
@@ -182,16 +191,17 @@ def _put(
     return Put(asked=asked, question=question.text, prompt=prompt, targets=targets)
 
 
-def _target(prompt: str, target: str, model: Model, memo: dict[tuple[str, str], tuple[int, ...]]) -> tuple[int, ...]:
+def _target(prompt: str, target: str, model: Model, memo: _Memo) -> tuple[int, ...]:
     """Ids of an option after its prompt. A chat model's answer begins a turn: there it has no leading blank."""
     if model.facts["chat"] == "chat":
-        return tuple(model.encode(target.lstrip(" ")))
+        return memo.shared(model.encode(target.lstrip(" ")))
     bare, moved = moved_blank(prompt, target)
     # Only the last word of a prompt touches its options, and most questions of a format end alike.
     key = (last_word(bare), moved)
-    if key not in memo:
-        memo[key] = tuple(continuation(model.encode, *key))
-    return memo[key]
+    known = memo.continuations
+    if key not in known:
+        known[key] = memo.shared(continuation(model.encode, *key))
+    return known[key]
 
 
 def _check_distinct(name: str, puts: Sequence[Put]) -> None:

@@ -7,6 +7,7 @@ Rows stand in the order of the runs, the generations, the shards' names and the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from factfade import tables
@@ -18,14 +19,25 @@ from factfade.store import ExperimentFolder, RunFolder
 if TYPE_CHECKING:
     import pandas as pd
 
+    from factfade.tablerows import Part
+
 Lineages = Collection[tuple[str, int]]
 
 
 def load_evidence(
-    experiment: ExperimentFolder, *, lineages: Lineages | None = None, generations: Collection[int] | None = None
+    experiment: ExperimentFolder,
+    *,
+    lineages: Lineages | None = None,
+    generations: Collection[int] | None = None,
+    columns: Collection[str] | None = None,
 ) -> pd.DataFrame:
-    """What was answered: `evidence/` of the evaluate steps. `lineages` are (arm, seed); None means all."""
-    return load(experiment, "evidence", "evaluate", "evidence", lineages=lineages, generations=generations)
+    """What was answered: `evidence/` of the evaluate steps. `lineages` are (arm, seed); None means all.
+
+    `columns` are those that are kept, of files that are checked whole; None means all.
+    """
+    return load(
+        experiment, "evidence", "evaluate", "evidence", lineages=lineages, generations=generations, columns=columns
+    )
 
 
 def load_fluency(
@@ -69,8 +81,11 @@ def load(
     *,
     lineages: Lineages | None = None,
     generations: Collection[int] | None = None,
+    columns: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """The table that `step` published as `name` (a file or a folder of shards), of the runs and generations asked for.
+
+    With `columns` only these are kept (the key's must be among them): what is dropped was checked, too.
 
     Raises IntegrityError for a damaged file and DataError for a bad row. What is not committed is not there.
     """
@@ -91,21 +106,25 @@ def load(
                 continue
             if generation == 0:
                 if str(folder) not in start:
-                    start[str(folder)] = _load(manifest, table, name)
+                    start[str(folder)] = _load(manifest, table, name, columns)
                 frames.append(start[str(folder)].assign(lineage=run.arm, seed=run.seed))
             else:
-                frame = _load(manifest, table, name)
+                frame = _load(manifest, table, name, columns)
                 _check_place(frame, manifest, run, generation - written_by_previous)
                 frames.append(frame)
     frames = [frame for frame in frames if len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else tables.combine([], table)
 
 
-def _load(manifest: Manifest, table: tables.Table, name: str) -> pd.DataFrame:
+def _load(manifest: Manifest, table: tables.Table, name: str, columns: Collection[str] | None) -> pd.DataFrame:
     parts = (
         tables.parse(manifest.read_file(file), table, name=manifest.folder / file) for file in _files(manifest, name)
     )
-    return tables.combine(parts, table)
+    return tables.combine(parts if columns is None else (_kept(part, columns) for part in parts), table)
+
+
+def _kept(part: Part, columns: Collection[str]) -> Part:
+    return replace(part, table=part.table.select([name for name in part.table.column_names if name in columns]))
 
 
 def _files(manifest: Manifest, name: str) -> Iterator[str]:

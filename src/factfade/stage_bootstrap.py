@@ -21,6 +21,8 @@ from factfade.stats.paired import tango_statistics
 from factfade.verdicts import Condition
 
 STAGES = ("A", "B", "C", "undetermined")
+# Weights that are held at a time, 8 bytes each: all of them would be draws times units.
+HELD_WEIGHTS = 1 << 18
 Verdicts = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
@@ -75,10 +77,17 @@ def _group(
         at += units.table.shape[1]
     wide = wide[np.lexsort(wide.T)]
     count = len(labels)
-    weights = rng.multinomial(count, np.full(count, 1.0 / count), size=draws).astype(np.float64)
-    for endpoint, (one, fix) in usable.items():
-        alpha = one.test.alpha if fix is None else fix.alpha
-        found[endpoint] = _verdicts(one, wide[:, place[endpoint]], weights, alpha)
+    blocks: dict[str, list[Verdicts]] = {endpoint: [] for endpoint in usable}
+    at_once = max(1, HELD_WEIGHTS // count)
+    for start in range(0, draws, at_once):
+        size = min(at_once, draws - start)
+        weights = rng.multinomial(count, np.full(count, 1.0 / count), size=size).astype(np.float64)
+        for endpoint, (one, fix) in usable.items():
+            alpha = one.test.alpha if fix is None else fix.alpha
+            blocks[endpoint].append(_verdicts(one, wide[:, place[endpoint]], weights, alpha))
+    for endpoint, parts in blocks.items():
+        worse, not_worse = zip(*parts, strict=True)
+        found[endpoint] = (np.concatenate(worse), np.concatenate(not_worse))
     return found
 
 

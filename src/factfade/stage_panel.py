@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Run = tuple[str, int]
+# The columns of the evidence that are read here, its key first: a stage depends on no other.
+EVIDENCE_READ = (
+    *EVIDENCE_KEY, "entity", "template", "options", "accepted", "gold", "choice", "choice_correct",
+    "choice_confidence", "outcome", "answer_confidence", "prompt_sha256", "template_sha256",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,10 +86,8 @@ def frame(whole: pa.Table, table: Table) -> pd.DataFrame:
         kind = layout.columns.get(name)
         if kind is None:
             series[name] = column.to_pandas()
-        elif kind.startswith("list<"):
-            series[name] = pd.Series(column.to_pylist(), dtype=object)
-        elif kind == "string":
-            series[name] = pd.Series(column.to_numpy(), dtype=object)
+        elif kind == "string" or kind.startswith("list<"):
+            series[name] = pd.Series(_shared(column), dtype=object)
         elif kind == "float64" or name in layout.required:
             series[name] = pd.Series(column.to_numpy())
         else:
@@ -98,3 +96,17 @@ def frame(whole: pa.Table, table: Table) -> pd.DataFrame:
             array = pd.arrays.BooleanArray if kind == "bool" else pd.arrays.IntegerArray
             series[name] = pd.Series(array(filled.copy(), mask.copy()))
     return pd.DataFrame(series)
+
+
+def _shared(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column of text or lists: a text that stands in many rows, of every generation, is held once."""
+    held: dict[str, str] = {}
+    values: list[Any] = []
+    for chunk in column.chunks:
+        for value in chunk.to_pylist():
+            if isinstance(value, str):
+                value = held.setdefault(value, value)
+            elif value and isinstance(value[0], (str, type(None))):
+                value = [held.setdefault(text, text) for text in value]
+            values.append(value)
+    return values

@@ -30,6 +30,7 @@ from factfade.models import loading
 from factfade.models.prompting import Prompter
 from factfade.progress import Silent
 from factfade.protocols import Model, ModelSpec
+from factfade.stage_panel import EVIDENCE_READ
 from factfade.verdicts import Overall, StageReport
 from factfade.watch_folder import WatchFolder
 
@@ -246,7 +247,7 @@ class Watch:
 
     def judge(self, *, draws: int = 0) -> StageReport:
         """The stage calls of everything that is measured, written to stages.json."""
-        report = judging.experiment_case(self.folder.audit).stages(draws=draws)
+        report = judging.experiment_case(self.folder.audit, columns=EVIDENCE_READ).stages(draws=draws)
         durable.write_json(self.folder.root / STAGES_FILE, stages.to_json(report))
         return report
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from factfade import durable, evaluate, mixing, store, synthesize, tables
+from factfade import durable, evaluate, mixing, sharing, store, synthesize, tables
 from factfade.assembly import Parts, assemble
 from factfade.config import Experiment
 from factfade.data.blocks import BlockSource, human_document
@@ -86,7 +86,7 @@ class Work:
         step = self._step(
             "synthesize", self.parts.synthesize_key(self.seed, {"checkpoint": checkpoint_identity(previous)})
         )
-        if step.committed:
+        if step.committed or sharing.adopted(step, self.run, lineage=plan.name):
             return
         with self.parts.model(previous).open() as model, step.writing() as draft:
             source = BlockSource(

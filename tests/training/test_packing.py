@@ -111,3 +111,12 @@ def test_epochs_differ_and_the_order_depends_on_the_seed() -> None:
 def test_what_was_achieved_counts_targets() -> None:
     packed = packing.pack(documents(10), chunk_tokens=4, seed=0, encode=encode)
     assert packing.achieved(packed, range(3)) == {"epochs": 1.0, "chunks": 3, "tokens": 10, "targets": 7}
+
+
+def test_visits_stand_in_for_epochs() -> None:
+    """A budget of chunks walks through the pool as often as it takes, every epoch whole but the last."""
+    found = packing.order(10, epochs=1.0, seed=3, visits=25)
+    assert len(found) == 25
+    assert sorted(found[:10]) == sorted(found[10:20]) == list(range(10))
+    assert len(set(found[20:])) == 5
+    assert packing.order(10, epochs=2.5, seed=3) == found

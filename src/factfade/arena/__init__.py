@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +150,7 @@ def arena(path: str | Path, *, baseline: str | None = None) -> Arena:
     )
     from factfade.arena.words import sentences
 
-    return Arena(**{**whole.__dict__, "sentences": tuple(sentences(whole))})
+    return replace(whole, sentences=tuple(sentences(whole)))
 
 
 def budgets(experiment: Experiment, baseline: str) -> dict[str, str]:
@@ -198,7 +198,7 @@ def compare(
         for arm in arms
     ]
     ends = front([((row.costs["seconds"], row.costs["human_share"]), row.knowledge.value) for row in rows])
-    rows = [Row(**{**row.__dict__, "front": end}) for row, end in zip(rows, ends, strict=True)]
+    rows = [replace(row, front=end) for row, end in zip(rows, ends, strict=True)]
     return sorted(rows, key=lambda row: (row.arm != baseline, -_or_nan(row.knowledge.value), row.arm))
 
 
@@ -223,8 +223,7 @@ def _contrast(arm: Sequence[RunSummary], base: Sequence[RunSummary], alpha: floa
 
 def _declared(contrast: Contrast, corrected: Mapping[str, float | None], arm: str, alpha: float) -> Contrast:
     p = corrected.get(arm)
-    values = {**contrast.__dict__, "p_holm": p, "shown": p is not None and p <= alpha, "declared": arm in corrected}
-    return Contrast(**values)
+    return replace(contrast, p_holm=p, shown=p is not None and p <= alpha, declared=arm in corrected)
 
 
 def _or_nan(value: float | None) -> float:

@@ -111,6 +111,11 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "human text gets the weight (sqrt(k^2 + 4k) - k) / 2, k = human / synthetic size",
             "arXiv 2502.18049",
         ),
+        "curriculum": Part(
+            _M + "curriculum:Curriculum",
+            "the share or difficulty of synthetic text rises by generation, gated on competence",
+            "arXiv 2511.07372",
+        ),
     },
     "objective": {
         "cross_entropy": Part(_T + "objectives:CrossEntropy", "mean token cross-entropy"),

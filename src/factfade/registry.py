@@ -116,6 +116,11 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "the share or difficulty of synthetic text rises by generation, gated on competence",
             "arXiv 2511.07372",
         ),
+        "near_duplicates": Part(
+            _M + "duplicates:NearDuplicates",
+            "one of several documents whose n-grams are almost the same",
+            "arXiv 2107.06499",
+        ),
     },
     "objective": {
         "cross_entropy": Part(_T + "objectives:CrossEntropy", "mean token cross-entropy"),

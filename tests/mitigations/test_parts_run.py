@@ -23,6 +23,8 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "mitigations"
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "constant_human_fraction": ({"fraction": 0.25}, {"workflow": "accumulate"}, 1),
     "golden_ratio": ({}, {"synthetic_fraction": 0.5}, 1),
+    "curriculum": ({"start": 0.25, "step": 0.25, "tolerance": 1.0}, {}, 2),
+    "near_duplicates": ({"threshold": 0.3, "ngram": 1}, {}, 1),
 }
 
 
@@ -57,7 +59,7 @@ def test_a_page_names_the_settings_and_their_defaults(kind: str) -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE))
     assert set(rows) == set(fields)
     for name, cell in rows.items():
-        if fields[name] is not None and fields[name] != "":
+        if fields[name] not in (None, "", ()):
             assert tomllib.loads(f"v = {cell.strip().strip('`')}")["v"] == fields[name], name
         else:
             assert "`" not in cell, f"{name} has no default to show"

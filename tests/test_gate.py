@@ -1,4 +1,4 @@
-"""The gate: its exit codes row by row, its policy, its files, and what it writes to start from."""
+"""The gate: its verdicts, its policy, its files, and what it writes to start from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,6 @@ from tests import fakerun, planted
 from tests.planted import World
 from tests.test_cli import call
 
-# ruff: noqa: E501  (a row of the matrix is a line)
 Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 Change = Callable[[Frames], tuple[pd.DataFrame | None, ...]]
 POLICY = """
@@ -83,61 +83,6 @@ def same(made: Frames) -> Frames:
     return made
 
 
-ROWS: list[tuple[str, dict[str, float], Change, str, int, int, str]] = [
-    # name, planted, change, policy, exit code, exit code with --inconclusive warn, what is said
-    ("pass", {}, same, POLICY, 0, 0, "Passed: each of 8 losses"),
-    ("notice", {"lost": 0.04}, same, POLICY, 0, 0, "a loss is shown that stays within its margin"),
-    ("breach", {"lost": 0.4}, same, POLICY, 1, 1, "Breached: 4 of 8"),
-    ("breach of fluency", {"nats": 0.9}, same, POLICY, 1, 1, "Breached: 1 of 8"),
-    ("inconclusive", {"lost": 0.1}, same, POLICY, 3, 0, "would settle it"),
-    ("too few", {"items": 80}, same, POLICY, 3, 0, "at least 100 items are needed"),
-    ("no fluency", {}, lambda m: (m[0], None, None), POLICY, 3, 3, "2 cannot be judged"),
-    ("format gone", {}, lambda m: (m[0][~later(m[0])], *m[1:]), POLICY, 3, 3, "asked of one of the two only"),
-    ("format never asked", {}, lambda m: (m[0][m[0]["format"] != "open_ended"], *m[1:]), POLICY, 3, 3, "was not asked"),
-    ("domain never asked", {}, same, POLICY.replace("geo", "law"), 3, 3, "no question of the domain"),
-    ("domains not stored", {}, lambda m: (m[0].drop(columns="domain"), *m[1:]), POLICY, 3, 3, "no question of the domain"),
-    ("empty set", {}, lambda m: tuple(t[t["generation"] == 0] for t in m), POLICY, 3, 3, "no checkpoint after generation 0"),
-    ("no base", {}, lambda m: tuple(t[t["generation"] == 1] for t in m), POLICY, 3, 3, "8 cannot be judged"),
-    ("nan", {}, unjudged, POLICY, 3, 3, "have a value on one side only"),
-    ("question gone", {}, lambda m: (m[0].drop(m[0].index[later(m[0])][0]), *m[1:]), POLICY, 3, 3, "on one side only"),
-    ("text gone", {}, lambda m: (m[0], m[1].drop(m[1].index[-200]), m[2]), POLICY, 3, 3, "1 of 128 prompts"),
-    ("outcomes gone", {}, lambda m: (m[0].drop(columns="outcome"), *m[1:]), POLICY, 3, 3, "no item has a free answer"),
-    ("asked otherwise", {}, lambda m: (m[0].assign(prompt_sha256="p" + m[0]["generation"].astype(str)), *m[1:]), POLICY, 3, 3, "another prompt for"),
-    ("another template", {}, lambda m: (m[0].assign(template_sha256=["chat" if g else "" for g in m[0]["generation"]]), *m[1:]), POLICY, 3, 3, "another template"),
-    ("breach and missing", {"lost": 0.4}, lambda m: (m[0], None, None), POLICY, 1, 1, "of the others 2 cannot be judged"),
-    ("no confidence", {}, lambda m: (m[0].drop(columns="choice_confidence"), *m[1:]), POLICY + "confidence = 0.1\n", 3, 3, "with its confidence"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "plant", "change", "policy", "code", "warned", "says"), ROWS, ids=[r[0] for r in ROWS]
-)
-def test_the_exit_codes_row_by_row(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    name: str,
-    plant: dict[str, float],
-    change: Change,
-    policy: str,
-    code: int,
-    warned: int,
-    says: str,
-) -> None:
-    folder = write(tmp_path / "audit", change(world(**plant)))  # type: ignore[arg-type]
-    rule = tmp_path / "policy.toml"
-    rule.write_text(policy, encoding="utf-8")
-    assert call(monkeypatch, "gate", str(folder), "--policy", str(rule), "--out", str(tmp_path / "out")) == code
-    assert says in capsys.readouterr().out
-    data = json.loads((tmp_path / "out" / "gate.json").read_text(encoding="utf-8"))
-    assert data["exit_code"] == code
-    assert data["verdict"] == {0: "pass", 1: "breach", 3: "inconclusive"}[code]
-    relaxed = policies.load(rule).judging("warn")
-    again = judge(tmp_path / "out" / "gate.json", relaxed)
-    assert again.exit_code == warned, "judged again from its JSON, warning only"
-    assert again.policy_sha256 != data["policy_sha256"]
-
-
 @pytest.mark.parametrize(
     ("text", "says", "hint"),
     [
@@ -166,23 +111,6 @@ def test_a_wrong_policy_is_exit_2_and_names_the_setting(
         policies.load(rule)
     assert hint in wrong.value.hint
     assert call(monkeypatch, "gate", str(write(tmp_path / "a", world(items=20))), "--policy", str(rule)) == 2
-    assert "Traceback" not in capsys.readouterr().err
-
-
-def test_what_cannot_be_read_has_its_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    rule = tmp_path / "policy.toml"
-    rule.write_text(POLICY, encoding="utf-8")
-    assert call(monkeypatch, "gate", "--policy", str(rule)) == 2
-    assert call(monkeypatch, "gate", str(tmp_path / "nowhere"), "--policy", str(rule)) == 2
-    assert call(monkeypatch, "gate", str(tmp_path), "--policy", str(tmp_path / "none.toml")) == 2
-    fakerun.run(tmp_path / "run")
-    (shard,) = sorted((tmp_path / "run" / "general" / "seed-0" / "generation-002").rglob("open_ended-0001*.parquet"))[
-        :1
-    ]
-    shard.write_bytes(shard.read_bytes()[:-7] + b"damaged")
-    assert call(monkeypatch, "gate", f"{tmp_path / 'run'}:general", "--policy", str(rule)) == 5
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -288,11 +216,11 @@ def test_failures_of_an_audit_do_not_pass(tmp_path: Path) -> None:
         "failures": ["checkpoint-900"],
     }
     measured = gate_measures.measure(case(world()), POLICY_OF, path=folder)
-    assert measured.failures == ("the audit has not come to its end",)
+    assert [(one.sentence, one.exit_code) for one in measured.failures] == [("the audit has not come to its end", 3)]
     (folder / "audit.json").write_text(json.dumps(record))
     measured = gate_measures.measure(case(world()), POLICY_OF, path=folder)
     found = decide(measured, POLICY_OF)
-    assert found.exit_code == 3
+    assert found.exit_code == 4
     assert found.checks[0].sentence == "the checkpoint checkpoint-900 could not be evaluated: a pickle\\x1b"
     (folder / "audit.json").write_text("[" * 100_000)
     with pytest.raises(IntegrityError, match=r"audit\.json"):
@@ -407,33 +335,51 @@ def test_the_junit_file_counts_what_it_holds() -> None:
 # To start from
 
 
-def test_init_writes_a_policy_of_the_evidence_that_the_gate_takes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def scripts(job: Any) -> list[str]:
+    """The commands of a job, as its system reads them."""
+    if "jobs" in job:
+        return [line for step in job["jobs"]["gate"]["steps"] for line in step.get("run", "").splitlines()]
+    return [line for text in job["factfade-gate"]["script"] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["my audit", 'it\'s: #1 {x} & $HOME "q" %d [y] é', "- a"])
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_init_writes_a_policy_and_a_job_of_the_evidence_that_the_gate_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, ci: str
 ) -> None:
-    folder = write(tmp_path / "my audit", world(items=500))
-    rule = tmp_path / "ci" / "policy.toml"
-    assert call(monkeypatch, "gate", str(folder), "--init", "--policy", str(rule)) == 0
+    yaml = pytest.importorskip("yaml")
+    folder = write(tmp_path / name, world(items=500))
+    rule = tmp_path / f"{ci} {name}" / "policy.toml"
+    start = ("gate", str(folder), "--init", "--ci", ci, "--policy", str(rule))
+    assert call(monkeypatch, *start) == 0
     made = policies.load(rule)
     assert made.gate.formats == ("multiple_choice", "open_ended")
     assert set(made.domains) == {"geo", "chem"}
     text = rule.read_text(encoding="utf-8")
     assert "multiple_choice 500" in text
     assert "250 questions" in text
-    job = (rule.parent / gate_init.JOB).read_text(encoding="utf-8")
-    command = next(line.strip() for line in job.splitlines() if line.strip().startswith("factfade gate '"))
+    assert {file.name for file in rule.parent.iterdir()} == {"policy.toml", gate_init.JOBS[ci][0]}
+    job = yaml.safe_load((rule.parent / gate_init.JOBS[ci][0]).read_text(encoding="utf-8"))
+    (command,) = [line for line in scripts(job) if line.startswith("factfade gate")]
     arguments = shlex.split(command)
     assert arguments == ["factfade", "gate", str(folder), "--policy", str(rule), "--out", "gate"]
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, *arguments[1:]) == 0
-    assert (tmp_path / "gate" / "gate.md").is_file()
-    assert call(monkeypatch, "gate", str(folder), "--init", "--policy", str(rule)) == 2
+    kept = [job["factfade-gate"]["artifacts"]["reports"]["junit"]] if ci == "gitlab" else ["gate/gate.md"]
+    assert all((tmp_path / file).is_file() for file in kept)
+    assert call(monkeypatch, *start) == 2
     assert "exists already" in capsys.readouterr().err
-    assert call(monkeypatch, "gate", str(folder), "--init", "--policy", str(rule), "--force") == 0
+    assert call(monkeypatch, *start, "--force") == 0
 
 
 def test_init_without_evidence_is_a_policy_too(tmp_path: Path) -> None:
-    policy, _ = gate_init.init(None, tmp_path / "policy.toml")
+    (policy,) = gate_init.init(None, tmp_path / "policy.toml", ci="none")
     assert policies.load(policy).margins.knowledge == 0.05
+    assert list(tmp_path.iterdir()) == [policy]
+    with pytest.raises(ConfigError, match="no job for 'jenkins'") as wrong:
+        gate_init.init(None, tmp_path / "other.toml", ci="jenkins")
+    assert "github, gitlab, none" in wrong.value.hint
+    assert gate_init.init(None, tmp_path / "other.toml")[1].name == "factfade-gate.yml"
 
 
 def test_margins_follow_from_the_numbers_of_questions_and_not_from_the_losses(tmp_path: Path) -> None:
@@ -461,7 +407,7 @@ def test_any_domain_name_gives_a_policy_that_names_it(names: dict[str, int], aud
     assert set(made.domains) == {n for n in names if n and n != "*"}
 
 
-@pytest.mark.parametrize("path", ["a${{ github.token }}", "a\nb", "a\x1b"])
+@pytest.mark.parametrize("path", ["a${{ github.token }}", "a$[[ inputs.x ]]", "a\nb", "a\x1b"])
 def test_a_path_that_would_act_in_a_job_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(UsageError, match="cannot stand in a job"):
         gate_init.init(path, tmp_path / "policy.toml")
@@ -494,8 +440,8 @@ def test_the_page_names_every_setting_and_every_field() -> None:
     assert policies.parse(tomllib.loads(block)).domains["geography"].minimum_n == 100
 
 
-def stored_audit(root: Path, *, failures: list[str], ended: bool = True) -> Path:
-    """An audit's folder as it is stored: a base and two checkpoints."""
+def stored_audit(root: Path, *, failures: list[str], ended: bool = True, code: int = 4) -> Path:
+    """An audit's folder as it is stored: a base and two checkpoints, and others whose evaluation ended with `code`."""
     root.mkdir(parents=True)
     (root / "audit.toml").write_text('[audit]\nname = "mine"\n', encoding="utf-8")
     places = [root / "base", root / "checkpoints" / "001-checkpoint-500", root / "checkpoints" / "002-checkpoint-1000"]
@@ -503,7 +449,7 @@ def stored_audit(root: Path, *, failures: list[str], ended: bool = True) -> Path
         place.mkdir(parents=True)
         fakerun.evaluate(place, "checkpoints", 0, generation, 0.5, f"{generation}" * 64)
     if ended:
-        rows = [{"name": name, "failure": {"message": "weights are missing"}} for name in failures]
+        rows = [{"name": name, "failure": {"message": "weights are missing", "exit_code": code}} for name in failures]
         (root / "audit.json").write_text(json.dumps({"checkpoints": rows, "failures": failures}), encoding="utf-8")
     return root
 
@@ -526,7 +472,8 @@ def test_an_audit_that_did_not_finish_or_lacks_a_checkpoint_does_not_pass(tmp_pa
     policy = policies.parse({"gate": {"minimum_n": 5, "inconclusive": "warn"}, "margins": {"knowledge": 0.9}})
     unfinished = judge(stored_audit(tmp_path / "a", failures=[], ended=False), policy)
     lacking = judge(stored_audit(tmp_path / "b", failures=["checkpoint-1500"]), policy)
-    assert unfinished.exit_code == lacking.exit_code == 3
+    assert (unfinished.exit_code, unfinished.verdict) == (3, "inconclusive")
+    assert (lacking.exit_code, lacking.verdict) == (4, "failed")
     assert unfinished.checks[0].sentence == "the audit has not come to its end"
     assert lacking.checks[0].sentence == "the checkpoint checkpoint-1500 could not be evaluated: weights are missing"
-    assert judge(f"{tmp_path / 'b'}@2", policy).exit_code != 3, "one that is named is judged by itself"
+    assert judge(f"{tmp_path / 'b'}@2", policy).exit_code == 0, "one that is named is judged by itself"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from factfade.errors import EXIT_SIGINT, EXIT_SIGTERM, ConfigError, FactfadeError, NotFound, UsageError
+from factfade.errors import EXIT_FAILED, EXIT_SIGINT, EXIT_SIGTERM, ConfigError, FactfadeError, NotFound, UsageError
 from factfade.text import safe_text
 
 if TYPE_CHECKING:  # heavy: imported where used
@@ -226,6 +227,7 @@ def gate(
         str | None, typer.Option(help="fail (exit 3), or warn: exit 0 where only the sample is too small.")
     ] = None,
     init: Annotated[bool, typer.Option("--init", help="Write a commented policy and a job to start from.")] = False,
+    ci: Annotated[str, typer.Option(help="With --init: whose job: github, gitlab or none.")] = "github",
     force: Annotated[bool, typer.Option("--force", help="With --init: write over existing files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
@@ -235,7 +237,7 @@ def gate(
     from factfade import policy as policies
 
     if init:
-        for path in gate_init.init(audit, policy, force=force):
+        for path in gate_init.init(audit, policy, ci=ci, force=force):
             print(f"Wrote {safe_text(str(path), limit=500)}")
         return
     if audit is None:
@@ -416,6 +418,12 @@ def main() -> None:
     except USAGE_ERROR as error:
         print(_problem(error.format_message(), "factfade --help lists commands and options"), file=sys.stderr)
         sys.exit(ConfigError.exit_code)
+    except OSError as error:
+        print(_problem(f"it failed: {error}", "check the path, its permissions and the disk"), file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except Exception:  # noqa: BLE001  (a fault of ours: shown whole, and never with the exit code of a breached gate)
+        traceback.print_exc()
+        sys.exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

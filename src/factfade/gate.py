@@ -2,7 +2,8 @@
 
 With loss > 0 for worse, margin m and the interval [L, U] of the loss against generation 0: pass if U < m (with a
 notice where L > 0), breach if L > m, else inconclusive, with the number of questions that would settle it. What the
-policy asks for and the evidence does not hold is missing, and never passes. `docs/compare-and-gate.md` has the table.
+policy asks for and the evidence does not hold is missing; a checkpoint whose evaluation failed is failed. Neither
+passes. `docs/compare-and-gate.md` has the table.
 """
 
 from __future__ import annotations
@@ -17,22 +18,34 @@ import numpy as np
 
 from factfade import compare_looks as looks
 from factfade import compare_sides as sides
-from factfade.errors import EXIT_BREACHED, EXIT_INCONCLUSIVE, EXIT_PASS, ConfigError
-from factfade.gate_measures import GATE_VERSION, Candidate, Cell, Measure, Measured, cells, measure, read_measured
+from factfade.errors import EXIT_BREACHED, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS, ConfigError
+from factfade.gate_measures import (
+    GATE_VERSION,
+    Candidate,
+    Cell,
+    Failure,
+    Measure,
+    Measured,
+    cells,
+    measure,
+    read_measured,
+)
 from factfade.judging import Case
 from factfade.policy import Policy
 from factfade.stage_conditions import Correction, Look, Pairs, amount_of, settle, units_needed
 from factfade.stats.intervals import Interval
 from factfade.stats.multiplicity import holm
 
-Status = Literal["pass", "breach", "inconclusive", "missing"]
-STATUSES: tuple[Status, ...] = ("breach", "missing", "inconclusive", "pass")
+Status = Literal["pass", "breach", "inconclusive", "missing", "failed"]
+Result = Literal["pass", "breach", "inconclusive", "failed"]
+STATUSES: tuple[Status, ...] = ("breach", "failed", "missing", "inconclusive", "pass")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """One line of a verdict: a measure against its margin. `needed` is the number of units that would settle an
-    inconclusive one; `notice` is set where a loss is shown that stays within the margin."""
+    inconclusive one; `notice` is set where a loss is shown that stays within the margin. `exit_code` is that of a
+    failed evaluation: 4, or 5 where the checkpoint was refused."""
 
     measure: Measure
     status: Status
@@ -42,6 +55,7 @@ class Check:
     needed: int | None = None
     notice: bool = False
     p: float | None = None
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +65,7 @@ class Verdict:
     `formats` and `domains` are what the evidence holds, `not_gated` what of it the policy does not judge.
     """
 
-    verdict: Literal["pass", "breach", "inconclusive"]
+    verdict: Result
     exit_code: int
     sentence: str
     policy: Mapping[str, Any]
@@ -109,9 +123,10 @@ def decide(measured: Measured, policy: Policy) -> Verdict:
             found.append((measure_of, cell))
     corrections = _corrections(found, policy)
     checks = [_check(one, cell, fix, policy) for (one, cell), fix in zip(found, corrections, strict=True)]
-    checks += [_failed(text) for text in measured.failures]
+    checks += [_failed(one) for one in measured.failures]
     if not measured.candidates and not measured.failures:
-        checks.append(_failed("no checkpoint after generation 0 was evaluated"))
+        nothing = "no checkpoint after generation 0 was evaluated"
+        checks.append(_failed(Failure(sentence=nothing, exit_code=EXIT_INCONCLUSIVE)))
     verdict, code = _overall(checks, policy)
     return Verdict(
         verdict=verdict,
@@ -192,16 +207,22 @@ def _check(one: Measure, cell: Cell, fix: Correction, policy: Policy) -> Check:
     )  # fmt: skip
 
 
-def _failed(text: str) -> Check:
+def _failed(one: Failure) -> Check:
     """A checkpoint that was not evaluated: nothing of it can pass."""
-    blank = Measure(lineage="", seed=0, generation=0, endpoint="evaluation", problem=text)
-    return Check(measure=blank, status="missing", margin=0.0, minimum=0, sentence=text)
+    blank = Measure(lineage="", seed=0, generation=0, endpoint="evaluation", problem=one.sentence)
+    missing = one.exit_code == EXIT_INCONCLUSIVE
+    return Check(
+        measure=blank, status="missing" if missing else "failed", margin=0.0, minimum=0, sentence=one.sentence,
+        exit_code=None if missing else one.exit_code,
+    )  # fmt: skip
 
 
-def _overall(checks: Sequence[Check], policy: Policy) -> tuple[Literal["pass", "breach", "inconclusive"], int]:
+def _overall(checks: Sequence[Check], policy: Policy) -> tuple[Result, int]:
     found = {one.status for one in checks}
     if "breach" in found:
         return "breach", EXIT_BREACHED
+    if "failed" in found:
+        return "failed", max(one.exit_code or EXIT_FAILED for one in checks if one.status == "failed")
     if found == {"pass"}:
         return "pass", EXIT_PASS
     if found <= {"pass", "inconclusive"} and found and policy.gate.inconclusive == "warn":
@@ -211,17 +232,25 @@ def _overall(checks: Sequence[Check], policy: Policy) -> tuple[Literal["pass", "
 
 def _sentence(verdict: str, checks: Sequence[Check]) -> str:
     counts = {status: sum(one.status == status for one in checks) for status in STATUSES}
-    n = len(checks)
+    n = len(checks) - counts["failed"]
     if verdict == "pass":
         notices = sum(one.notice for one in checks)
         noticed = f"; in {notices} of them a loss is shown that stays within its margin" if notices else ""
         return f"Passed: each of {n} losses is shown to be less than its margin{noticed}."
-    rest = [f"{counts['missing']} cannot be judged" if counts["missing"] else ""]
+    failed = counts["failed"]
+    rest = [f"{failed} checkpoint{'s' if failed > 1 else ''} could not be evaluated" if failed else ""]
+    rest += [f"{counts['missing']} cannot be judged" if counts["missing"] else ""]
     rest += [f"{counts['inconclusive']} are not settled by this many questions" if counts["inconclusive"] else ""]
     also = ", ".join(text for text in rest if text)
     if verdict == "breach":
         more = f"; of the others {also}" if also else ""
         return f"Breached: {counts['breach']} of {n} losses are shown to be beyond their margins{more}."
+    if verdict == "failed":
+        return (
+            f"Failed: {also}."
+            if n == 0
+            else f"Failed: of {n} losses none is shown to be beyond its margin, but {also}."
+        )
     return f"Inconclusive: of {n} losses none is shown to be beyond its margin, but {also or 'nothing was judged'}."
 
 
@@ -244,7 +273,11 @@ def _not_gated(measured: Measured, policy: Policy) -> tuple[str, ...]:
 def plain(verdict: Verdict) -> dict[str, Any]:
     """Plain data of a verdict; with `measured`, it is judged again by `judge` under another policy."""
     measures = [asdict(one.measure) for one in verdict.checks if one.measure.endpoint != "evaluation"]
-    failures = [one.sentence for one in verdict.checks if one.measure.endpoint == "evaluation"]
+    failures = [
+        {"sentence": one.sentence, "exit_code": one.exit_code or EXIT_INCONCLUSIVE}
+        for one in verdict.checks
+        if one.measure.endpoint == "evaluation"
+    ]
     checks = [
         {
             **{name: getattr(one.measure, name) for name in _PLACE},

@@ -20,7 +20,14 @@ from factfade.text import safe_text
 JSON, JUNIT, SUMMARY = "gate.json", "gate.xml", "gate.md"
 # A comment on a pull request holds 65,536 characters.
 MOST_ROWS = 100
-MARKS = {"breach": "breached", "missing": "cannot be judged", "inconclusive": "inconclusive", "pass": "passed"}
+MARKS = {
+    "breach": "breached",
+    "failed": "could not be evaluated",
+    "missing": "cannot be judged",
+    "inconclusive": "inconclusive",
+    "pass": "passed",
+}
+SIGNS = {"breach": "!! BREACH", "failed": "!! FAILED", "missing": "!! MISSING", "inconclusive": "?? OPEN", "pass": "ok"}
 
 
 def write(verdict: Verdict, folder: Path) -> tuple[Path, Path, Path]:
@@ -42,10 +49,15 @@ def to_json(verdict: Verdict) -> str:
 
 
 def junit(verdict: Verdict) -> str:
-    """JUnit XML: a test case per check. A breach is a failure, what is inconclusive or missing an error; what is
-    inconclusive and only warned of is skipped."""
+    """JUnit XML: a test case per check. A breach is a failure, what is inconclusive, missing or failed an error; what
+    is inconclusive and only warned of is skipped."""
     warned = verdict.exit_code == 0
-    kinds = {"breach": "failure", "missing": "error", "inconclusive": "skipped" if warned else "error"}
+    kinds = {
+        "breach": "failure",
+        "failed": "error",
+        "missing": "error",
+        "inconclusive": "skipped" if warned else "error",
+    }
     counts = {
         kind: sum(kinds.get(one.status) == kind for one in verdict.checks) for kind in ("failure", "error", "skipped")
     }
@@ -178,9 +190,9 @@ def lines(verdict: Verdict) -> Iterator[str]:
     """The verdict for a terminal: the checks, worst first, then the sentence and the policy's hash."""
     shown_with = len(verdict.candidates) > 1
     for one in verdict.checks:
-        mark = {"breach": "!! BREACH", "missing": "!! MISSING", "inconclusive": "?? OPEN", "pass": "ok"}[one.status]
         where = f"{checkpoint_of(one, verdict)}: " if shown_with else ""
-        yield f"{mark:<10} {where}{place_of(one)}, margin {margin_of(one)}: {shown(one.sentence, 1000)}"
+        about = f"{place_of(one)}, margin {margin_of(one)}" if one.measure.lineage else place_of(one)
+        yield f"{SIGNS[one.status]:<10} {where}{about}: {shown(one.sentence, 1000)}"
     yield ""
     if len(verdict.candidates) == 1:
         yield f"Judged: {candidate_words(verdict.candidates[0])}, against generation 0."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from factfade import compare_looks as looks
 from factfade import compare_sides as sides
 from factfade import durable
 from factfade.compare_sides import shown
-from factfade.errors import UsageError
+from factfade.errors import ConfigError, UsageError
 from factfade.policy import load
 from factfade.stage_panel import build_panels
 from factfade.stage_rule import FLUENCY_MINIMUM, Rule
@@ -25,7 +26,7 @@ from factfade.stats.power import items_for_margin
 if TYPE_CHECKING:
     from factfade.judging import Case
 
-JOB = "factfade-gate.yml"
+NO_JOB = "none"
 # A share of questions that change their answer from one checkpoint to the next, for the plan: its spread is the root.
 CHURN = 0.10
 FEWEST = 30
@@ -44,13 +45,18 @@ class Asked:
     free: bool
 
 
-def init(audit: str | None, policy: Path, *, force: bool = False) -> tuple[Path, Path]:
-    """Writes the policy and, beside it, the job. `audit` names the evidence whose formats and numbers they take.
+def init(audit: str | None, policy: Path, *, ci: str = "github", force: bool = False) -> tuple[Path, ...]:
+    """Writes the policy and, beside it, the job of the system `ci` (a name of JOBS, or "none" for the policy alone).
+    `audit` names the evidence whose formats and numbers they take. Returns the files.
 
-    Raises UsageError where one of the files exists (without `force`), or a path cannot stand in a job.
+    Raises ConfigError for another `ci`, and UsageError where one of the files exists (without `force`), or a path
+    cannot stand in a job.
     """
-    job = policy.parent / JOB
-    for path in (policy, job):
+    if ci not in (*JOBS, NO_JOB):
+        raise ConfigError(f"there is no job for {shown(ci, 60)!r}", hint=f"one of {', '.join((*JOBS, NO_JOB))}")
+    jobs = [(policy.parent / name, text) for key, (name, text) in JOBS.items() if key == ci]
+    files = (policy, *(path for path, _ in jobs))
+    for path in files:
         if path.exists() and not force:
             raise UsageError(f"{path} exists already", hint="give another --policy, or --force to write it again")
     given = audit or "audits/mine"
@@ -62,12 +68,13 @@ def init(audit: str | None, policy: Path, *, force: bool = False) -> tuple[Path,
         durable.make_folder(policy.parent)
     durable.write_text(policy, text)
     load(policy)
-    durable.write_text(job, job_text(given, policy))
-    return policy, job
+    for path, job in jobs:
+        durable.write_text(path, job(given, policy))
+    return files
 
 
 def _plain(text: str) -> None:
-    if shown(text, 4000) != text or "${{" in text:
+    if shown(text, 4000) != text or "${{" in text or "$[[" in text:
         raise UsageError(
             f"the path {shown(text, 200)!r} cannot stand in a job's file", hint="give one without control characters"
         )
@@ -184,11 +191,10 @@ def _domain_lines(asked: Asked | None) -> list[str]:
     return lines
 
 
-def job_text(audit: str, policy: Path) -> str:
-    """A workflow for GitHub Actions that audits, judges and keeps the verdict; other systems run the same commands."""
-    where, rule = shlex.quote(audit), shlex.quote(str(policy))
+def github_text(audit: str, policy: Path) -> str:
+    """A workflow for GitHub Actions that judges and keeps the verdict."""
     return f"""\
-# factfade gate as a job. Exit codes: 0 pass, 1 breached, 2 usage, 3 inconclusive or missing, 4 failed, 5 refused.
+{HEAD}
 name: factfade gate
 on: [pull_request]
 permissions:
@@ -198,10 +204,13 @@ jobs:
     runs-on: ubuntu-latest
     steps:
       - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.12"
       - run: pip install factfade
-      # Make the evidence here (`factfade audit CHECKPOINTS --against BASE --out AUDIT`), or fetch it.
+      # {EVIDENCE}
       - run: |
-          factfade gate {where} --policy {rule} --out gate
+          {_command(audit, policy)}
       - if: always()
         run: |
           cat gate/gate.md >> "$GITHUB_STEP_SUMMARY"
@@ -211,3 +220,42 @@ jobs:
           name: factfade-gate
           path: gate/
 """
+
+
+def gitlab_text(audit: str, policy: Path) -> str:
+    """A job for GitLab that judges and keeps the verdict; its test report shows the checks."""
+    return f"""\
+{HEAD}
+# In .gitlab-ci.yml: include it by its path in the repository, under `include: local:`.
+factfade-gate:
+  stage: test
+  image: python:3.12
+  script:
+    - pip install factfade
+    # {EVIDENCE}
+    - |
+      {_command(audit, policy)}
+  after_script:
+    - cat gate/gate.md
+  artifacts:
+    when: always
+    paths:
+      - gate/
+    reports:
+      junit: gate/gate.xml
+"""
+
+
+def _command(audit: str, policy: Path) -> str:
+    return f"factfade gate {shlex.quote(audit)} --policy {shlex.quote(str(policy))} --out gate"
+
+
+HEAD = (
+    "# factfade gate as a job. Exit codes: 0 pass, 1 breached, 2 usage, 3 inconclusive or missing, 4 failed, 5 refused."
+)
+EVIDENCE = "Make the evidence here (`factfade audit CHECKPOINTS --against BASE --out AUDIT`), or fetch it."
+# The file of each system, and what writes its text.
+JOBS: dict[str, tuple[str, Callable[[str, Path], str]]] = {
+    "github": ("factfade-gate.yml", github_text),
+    "gitlab": ("factfade-gate.gitlab-ci.yml", gitlab_text),
+}

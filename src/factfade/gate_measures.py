@@ -7,21 +7,21 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from factfade import auditfolder
 from factfade import compare_looks as looks
 from factfade import compare_sides as sides
-from factfade.errors import DataError
+from factfade.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_REFUSED, DataError
 from factfade.judging import Case
 from factfade.policy import EVERY, Policy
 from factfade.records import PROBES
 from factfade.stage_conditions import Look
 from factfade.stage_panel import Panel, Panels, build_panels
 
-GATE_VERSION = 1
+GATE_VERSION = 2
 MAX_JSON = 64 * 2**20
 
 
@@ -82,6 +82,16 @@ class Measure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a checkpoint could not be evaluated. `exit_code` is 5 where it was refused, 4 where its evaluation failed,
+    and 3 where nothing is said but that there is no evaluation."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    sentence: str
+    exit_code: Literal[3, 4, 5] = EXIT_FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """Everything that was measured for a policy: the candidates, what they were asked, and the losses.
 
@@ -93,7 +103,7 @@ class Measured:
     formats: tuple[str, ...]
     domains: tuple[str, ...]
     measures: tuple[Measure, ...]
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 Cell = tuple[str, str, str, float, int]
@@ -236,13 +246,13 @@ def _filled(blank: Measure, look: Look) -> Measure:
     )  # fmt: skip
 
 
-def _failures(path: Path | None) -> tuple[str, ...]:
+def _failures(path: Path | None) -> tuple[Failure, ...]:
     """What an audit's record says of checkpoints that could not be evaluated. DataError where it is no record."""
     if path is None or not auditfolder.is_audit(path):
         return ()
     record = auditfolder.open_audit(path).record()
     if not record:
-        return ("the audit has not come to its end",)
+        return (Failure(sentence="the audit has not come to its end", exit_code=EXIT_INCONCLUSIVE),)
     rows, failures = record.get("checkpoints", []), record.get("failures", [])
     if not isinstance(rows, list) or not isinstance(failures, list):
         raise DataError("it is no record of an audit", file=path / auditfolder.RECORD, hint="run the audit again")
@@ -250,10 +260,13 @@ def _failures(path: Path | None) -> tuple[str, ...]:
     return tuple(_failure(str(name), said.get(str(name))) for name in failures)
 
 
-def _failure(name: str, failure: Any) -> str:
-    message = failure.get("message", "") if isinstance(failure, dict) else ""
-    why = f": {sides.shown(message, 300)}" if message else ""
-    return f"the checkpoint {sides.shown(name, 100)} could not be evaluated{why}"
+def _failure(name: str, failure: Any) -> Failure:
+    told = failure if isinstance(failure, dict) else {}
+    why = f": {sides.shown(told['message'], 300)}" if told.get("message") else ""
+    return Failure(
+        sentence=f"the checkpoint {sides.shown(name, 100)} could not be evaluated{why}",
+        exit_code=EXIT_REFUSED if told.get("exit_code") == EXIT_REFUSED else EXIT_FAILED,
+    )
 
 
 def _json(file: Path) -> dict[str, Any]:

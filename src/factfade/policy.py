@@ -20,7 +20,7 @@ from factfade.records import PROBES, canonical_json, sha256_text
 from factfade.text import safe_text
 
 # Raised when the same policy would judge the same evidence differently: part of the policy's hash.
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 1_000_000
 EVERY = "*"
 

@@ -309,20 +309,37 @@ class Experiment(Section):
         return tuple(sorted({0, last, *(range(last + 1) if named is None else named)}))
 
     def control_of(self, name: str) -> str | None:
-        """The arm's own control: the named one, else the only arm of human text with the same corpus and prompts."""
+        """The arm's own control: the named one, else the only arm of human text with the same corpus and prompts.
+
+        An arm whose pool parts change its human text (token editing) is no control, and may have one.
+        """
         arm = self.arms[name]
-        if arm.control is not None or arm.synthetic_fraction == 0.0:
+        if arm.control is not None or (arm.synthetic_fraction == 0.0 and not arm.pool):
             return arm.control
         plan = self.arm(name)
         own = [
             other
             for other, o in self.arms.items()
             if o.synthetic_fraction == 0.0
+            and not o.pool
             and o.prompts == arm.prompts
             and self.arm(other).corpus == plan.corpus
             and self.arm(other).training == plan.training
         ]
         return own[0] if len(own) == 1 else None
+
+    def twins(self) -> dict[str, str]:
+        """Arms with a changed shard of human text, and the one arm beside each that is otherwise the same."""
+        found: dict[str, str] = {}
+        for name, arm in self.arms.items():
+            if arm.prompts.get("kind") != "shard_changed":
+                continue
+            domain = arm.prompts.get("domain")
+            prompts = {"kind": "domain", "domain": domain} if domain else {"kind": "general"}
+            same = arm.model_copy(update={"prompts": prompts})
+            others = [other for other, one in self.arms.items() if one == same]
+            found |= {name: others[0]} if others else {}
+        return found
 
     def resolved(self) -> dict[str, Any]:
         """Plain data of the whole spec, defaults filled in: what is recorded and hashed."""

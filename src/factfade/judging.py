@@ -29,7 +29,8 @@ class Case:
     """Everything that a judgement reads. `declared` is the rule stored before the data, None where none was, and
     `declared_sha256` its hash as it was stored: by the code of then.
 
-    `marks` are artefacts by lineage that the record knows of; `notes` say what the path lacks.
+    `marks` are artefacts by lineage that the record knows of; `notes` say what the path lacks. `twins` names
+    the arm that each arm with a changed shard of human text is compared with.
     """
 
     evidence: pd.DataFrame
@@ -40,6 +41,7 @@ class Case:
     declared_sha256: str | None = None
     marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    twins: Mapping[str, str] = field(default_factory=dict)
 
     def stages(self, rule: stages.Rule | None = None, *, draws: int = stages.DRAWS) -> StageReport:
         """The calls by `rule`, else by the declared one, else by the default."""
@@ -72,7 +74,13 @@ class Case:
         """The tables as the analyses take them, at the error rate and the margin of the rule."""
         applied = rule or self.declared or stages.Rule()
         return analysis.study_of(
-            self.evidence, self.fluency, self.own, controls=self.controls, alpha=applied.alpha, margin=applied.knowledge
+            self.evidence,
+            self.fluency,
+            self.own,
+            controls=self.controls,
+            alpha=applied.alpha,
+            margin=applied.knowledge,
+            twins=self.twins,
         )
 
 
@@ -124,6 +132,7 @@ def experiment_case(
         declared=stages.Rule.from_section(experiment.stages),
         declared_sha256=str(folder.environment().get("stage_rule_sha256", "")) or None,
         marks={name: marks for name in experiment.arms if (marks := _marks(experiment, name))},
+        twins=experiment.twins(),
     )
 
 

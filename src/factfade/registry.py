@@ -91,6 +91,9 @@ BUILTIN: dict[str, dict[str, Part]] = {
     "prompts": {
         "general": Part(_M + "prompts:General", "human blocks of the whole corpus", "arXiv 2509.04796"),
         "domain": Part(_M + "prompts:Domain", "human blocks of one domain only", "arXiv 2509.04796"),
+        "shard_changed": Part(
+            _M + "prompts:ShardChanged", "general, one shard of the first human text changed", "arXiv 2502.18865"
+        ),
         "chained": Part(_M + "prompts:Chained", "the previous generation's own completions: no human text re-enters"),
     },
     "pool": {
@@ -121,6 +124,21 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "one of several documents whose n-grams are almost the same",
             "arXiv 2107.06499",
         ),
+        "entropy_rate": Part(
+            _M + "entropy_rate:EntropyRate",
+            "the documents of highest entropy rate by match lengths: no model is asked",
+            "Kontoyiannis et al. 1998, arXiv 2410.12341",
+        ),
+        "surplexity": Part(
+            _M + "surplexity:Surplexity",
+            "the documents that surprise the model about to be trained most",
+            "arXiv 2410.12341",
+        ),
+        "token_edit": Part(
+            _M + "token_edit:TokenEdit",
+            "human documents whose foreseen tokens are drawn anew by a model",
+            "arXiv 2412.14689",
+        ),
     },
     "objective": {
         "cross_entropy": Part(_T + "objectives:CrossEntropy", "mean token cross-entropy"),
@@ -132,12 +150,20 @@ BUILTIN: dict[str, dict[str, Part]] = {
         "spectral_decoupling": Part(
             _T + "objectives:SpectralDecoupling", "cross-entropy and a price on large logits", "arXiv 2011.09468"
         ),
+        "format_consistency": Part(
+            _T + "consistency:FormatConsistency",
+            "cross-entropy and a price on answers that depend on how a question is put",
+            "arXiv 2011.09789",
+        ),
+        "kl_to_start": Part(
+            _T + "kl:KlToStart", "cross-entropy and a price on moving away from the start model", "arXiv 1606.09282"
+        ),
     },
     "facts": {},
     "after_training": {
         "recovery": Part(
             _M + "recovery:Recovery", "the step of the training, taken back in weight space", "Alemohammad et al. 2025"
-        ),
+        )
     },
     "trainer": {
         "hf": Part(

@@ -10,7 +10,7 @@ import pytest
 
 from factfade import registry
 from factfade.errors import ConfigError, RunFailed
-from factfade.mitigations.prompts import Chained, Domain, General
+from factfade.mitigations.prompts import Chained, Domain, General, ShardChanged
 from factfade.protocols import Prompts
 from factfade.records import Block, Document
 
@@ -88,3 +88,29 @@ def test_a_chain_with_human_documents_is_refused() -> None:
     assert registry.build("prompts", "chained", prompt_tokens=4, synthetic_fraction=1.0) == Chained(prompt_tokens=4)
     with pytest.raises(ValueError, match="prompt_tokens"):
         Chained().blocks(Past(), count=1, generation=1, seed=0)
+
+
+@dataclass
+class Cut:
+    """A history whose blocks tell the seed, generation and place they were cut for."""
+
+    def blocks(self, *, count: int, generation: int, seed: int, domain: str | None = None) -> Sequence[Block]:
+        return [Block(id=f"{seed}-{generation}-{i}", tokens=(seed % 1000, generation, i)) for i in range(count)]
+
+
+def test_one_shard_of_the_first_human_text_is_another_and_nothing_else() -> None:
+    part = ShardChanged(shard=2, shards=5)
+    own = Cut().blocks(count=20, generation=1, seed=7)
+    found = part.blocks(Cut(), count=20, generation=1, seed=7)  # type: ignore[arg-type]
+    changed = [place for place, (a, b) in enumerate(zip(own, found, strict=True)) if a.tokens != b.tokens]
+    assert changed == [2, 7, 12, 17]
+    assert [found[place].tokens[2] for place in changed] == changed
+    assert len({block.id for block in found}) == 20
+    later = part.blocks(Cut(), count=20, generation=2, seed=7)  # type: ignore[arg-type]
+    assert [b.tokens for b in later] == [b.tokens for b in Cut().blocks(count=20, generation=2, seed=7)]
+
+
+@pytest.mark.parametrize(("shard", "shards"), [(0, 1), (5, 5), (-1, 5)])
+def test_a_shard_is_one_of_several(shard: int, shards: int) -> None:
+    with pytest.raises(ConfigError, match="shard"):
+        registry.build("prompts", {"kind": "shard_changed", "shard": shard, "shards": shards})

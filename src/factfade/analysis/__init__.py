@@ -29,6 +29,7 @@ ANALYSES: dict[str, str] = {
     "sensitivity": "factfade.analysis.sensitivity",
     "mediation": "factfade.analysis.mediation",
     "lead_lag": "factfade.analysis.lead_lag",
+    "stability": "factfade.analysis.stability",
 }
 
 

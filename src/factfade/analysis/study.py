@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Study:
     """Tables as in docs/evidence.md (`fluency` and `own` may be None), and their panels.
 
-    `controls` names each lineage's own control; `alpha` is one-sided; `margin` is the stage rule's margin of
+    `controls` names each lineage's own control, `twins` the lineage that a chain with a changed shard of human text is
+    compared with; `alpha` is one-sided; `margin` is the stage rule's margin of
     knowledge, a share.
     """
 
@@ -27,6 +28,7 @@ class Study:
     controls: Mapping[str, str | None] = field(default_factory=dict)
     alpha: float = 0.05
     margin: float = 0.05
+    twins: Mapping[str, str] = field(default_factory=dict)
 
     def control_of(self, lineage: str) -> str | None:
         """The lineage's own control; None where it has none (or is named as its own)."""
@@ -66,6 +68,7 @@ def study_of(
     controls: Mapping[str, str | None] | None = None,
     alpha: float = 0.05,
     margin: float = 0.05,
+    twins: Mapping[str, str] | None = None,
 ) -> Study:
     """A study of tables. Raises DataError for repeated keys, as `build_panels` does."""
     return Study(
@@ -76,4 +79,5 @@ def study_of(
         controls=controls or {},
         alpha=alpha,
         margin=margin,
+        twins=twins or {},
     )

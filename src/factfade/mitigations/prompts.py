@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from factfade.data.blocks import block_id, distinct
 from factfade.errors import RunFailed
 from factfade.protocols import History
-from factfade.records import Block
+from factfade.records import Block, derived_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +86,37 @@ class Chained:
     def _tail(self, tokens: tuple[int, ...], domain: str) -> Block:
         tail = tokens[-(self.prompt_tokens or 0) :]
         return Block(id=block_id(tail), tokens=tail, domain=domain, source="synthetic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardChanged:
+    """General prompts (or those of a domain), one shard of whose human text is another in generation 1.
+
+    Of generation 1's blocks, every `shards`-th, counted from place `shard`, is replaced by a block that the corpus
+    gives under another seed; later generations take the same blocks as the unchanged chain. An arm of this kind beside
+    one that is otherwise the same measures recursive stability (arXiv 2502.18865): `factfade analyse` compares them.
+    A corpus that ends gives other blocks out of the same file, so that some of them may be in both.
+    """
+
+    shard: int = 0
+    shards: int = 10
+    domain: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.shards < 2:
+            raise ValueError("shards is at least 2: with one, all human text would be another")
+        if not 0 <= self.shard < self.shards:
+            raise ValueError(f"shard counts from 0 to {self.shards - 1}, not {self.shard}")
+
+    def blocks(self, history: History, *, count: int, generation: int, seed: int) -> Sequence[Block]:
+        """`count` human blocks of the generation, with one shard changed in generation 1."""
+        own = history.blocks(count=count, generation=generation, seed=seed, domain=self.domain)
+        if generation != 1:
+            return own
+        other_seed = derived_seed("shard_changed", seed, self.shard, self.shards) % 2**31
+        others = history.blocks(count=count, generation=generation, seed=other_seed, domain=self.domain)
+        mixed = (
+            other if place % self.shards == self.shard else block
+            for place, (block, other) in enumerate(zip(own, others, strict=True))
+        )
+        return distinct(replace(block, id=block_id(block.tokens)) for block in mixed)

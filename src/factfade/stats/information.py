@@ -53,6 +53,13 @@ def symmetric_kl(first: ArrayLike, second: ArrayLike) -> Floats:
     return (kullback_leibler(first, second) + kullback_leibler(second, first)) / 2.0
 
 
+def total_variation(first: ArrayLike, second: ArrayLike) -> Floats:
+    """Half the sum of |p - q|: the largest difference that any set of options has in probability; 0 to 1."""
+    p, q, same = _aligned(first, second)
+    apart = np.abs(np.exp(np.where(np.isnan(p), -np.inf, p)) - np.exp(np.where(np.isnan(q), -np.inf, q)))
+    return np.where(same, np.clip(apart.sum(axis=-1) / 2.0, 0.0, 1.0), np.nan)
+
+
 def jensen_shannon(first: ArrayLike, second: ArrayLike) -> Floats:
     """Mean KL of both to their mixture (Lin 1991), the divergence, not its root: between 0 and ln 2, always finite."""
     p, q, same = _aligned(first, second)

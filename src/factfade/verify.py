@@ -17,7 +17,7 @@ passes. No model is loaded. Works on the folder of an experiment or an audit, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,11 @@ def verify(path: str | Path) -> Verification:
     Damage is in the result, never an exception. Raises NotFound where there is no such folder.
     """
     folder = auditfolder.open_folder(path)
-    return Verification(path=folder.root, checks=tuple(_checks(folder)))
+    checks = tuple(_checks(folder))
+    if isinstance(folder, AuditFolder):
+        places = verify_audit.places(folder)
+        checks = tuple(replace(check, said=places.said(check.said)) for check in checks)
+    return Verification(path=folder.root, checks=checks)
 
 
 def _checks(folder: ExperimentFolder) -> Iterator[Check]:

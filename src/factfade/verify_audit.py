@@ -24,6 +24,7 @@ from factfade.evidence_cache import Content, content_of, has_tokenizer
 from factfade.identity import ADAPTER_CONFIG
 from factfade.judging import Case
 from factfade.models.loading import WORLD
+from factfade.places import Places
 from factfade.records import sha256_text
 from factfade.report.checkpoints import names_of
 from factfade.text import safe_text
@@ -265,6 +266,20 @@ def checkpoints(stored: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The rows of the checkpoints, in their order."""
     rows = stored.get("checkpoints")
     return [_mapping(row) for row in cast("list[Any]", rows)] if isinstance(rows, list) else []
+
+
+def places(folder: AuditFolder) -> Places:
+    """What the checkpoints of the record are called; positions where it cannot be read."""
+    try:
+        rows = checkpoints(folder.record())
+    except (FactfadeError, OSError, ValueError):
+        rows = []
+    found: dict[int, tuple[str, int | None]] = {}
+    for row in rows:
+        position, step = row.get("position"), row.get("step")
+        if isinstance(position, int):
+            found[position] = (_name(row), step if isinstance(step, int) else None)
+    return Places.of(found)
 
 
 def _content(row: Mapping[str, Any]) -> Content | None:

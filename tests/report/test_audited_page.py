@@ -60,6 +60,40 @@ def test_the_page_leads_with_the_answer(data: PageData, html: str) -> None:
     assert 'id="domains"' not in html
 
 
+FOREIGN = re.compile(r"[Gg]eneration|start model|\bgen\.|\bthe start\b|\barms?\b|[Ss]eed \d")
+
+
+def visible(html: str) -> str:
+    """What a reader or a screen reader is told, markup apart."""
+    told = re.findall(r'(?:aria-label|title)="([^"]*)"', html)
+    plain = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", html, flags=re.DOTALL)
+    return unescape(" ".join([plain, *told]))
+
+
+def test_the_page_speaks_of_checkpoints_and_steps(data: PageData, html: str) -> None:
+    text = visible(html)
+    assert FOREIGN.findall(text) == []
+    # An experiment's page is full of them.
+    assert len(FOREIGN.findall(visible(page.render(summary.summarise(synthetic.material(items=102)))))) > 20
+    assert data.places.axis == "step"
+    assert "step 200" in text
+    assert re.search(r">\s*step 10\s*</th>", html)
+    for tick in ("base", "9", "10", "100", "200"):
+        assert re.search(rf">{tick}</text>", html)
+
+
+def test_checkpoints_without_steps_are_numbered_and_named(case: Audited) -> None:
+    named = case.evidence.assign(step=None)
+    text = visible(page.render(summary.summarise(material(case, evidence=named))))
+    assert FOREIGN.findall(text) == []
+    assert "numbered in their order: 1 checkpoint-9, 2 checkpoint-10, 3 checkpoint-100, 4 checkpoint-200." in text
+    assert "Stage C at checkpoint-200" in text or "at checkpoint-200" in text
+
+
+def test_the_terminal_speaks_of_checkpoints(data: PageData) -> None:
+    assert FOREIGN.findall(terminal.plain(data)) == []
+
+
 def test_every_lost_and_gained_fact_is_on_the_page(data: PageData, html: str) -> None:
     assert data.checkpoints is not None
     for row in data.checkpoints.rows:

@@ -64,10 +64,15 @@ def names_of(evidence: pd.DataFrame) -> dict[Place, tuple[str, int | None]]:
     found: dict[Place, tuple[str, int | None]] = {}
     for at in np.flatnonzero(~keys.duplicated().to_numpy()).tolist():
         lineage, seed, position = keys.iloc[at]
-        name = str(label[at]) or ("the base" if position == 0 else f"position {position}")
+        name = str(label[at]) or ("the base" if position == 0 else f"checkpoint {position}")
         known = int(step[at]) if step[at] == step[at] else None
         found[str(lineage), int(seed), int(position)] = (name, known)
     return found
+
+
+def positions_of(evidence: pd.DataFrame) -> dict[int, tuple[str, int | None]]:
+    """Name and step of the checkpoint at every position: of the first lineage that has it."""
+    return {place[2]: one for place, one in sorted(names_of(evidence).items(), reverse=True)}
 
 
 # ---------------------------------------------------------------------------------------------------------------

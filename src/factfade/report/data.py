@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from factfade.places import Places
 from factfade.verdicts import Onset, Score, Stage, StageCall
 
 
@@ -305,3 +306,4 @@ class PageData:
     notes: tuple[str, ...] = ()
     record: tuple[RecordTable, ...] = field(default=())
     checkpoints: Checkpoints | None = None
+    places: Places = field(default_factory=Places)

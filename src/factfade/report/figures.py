@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from factfade.places import Places
 from factfade.report import svg
 from factfade.report.data import ArmPage, Curve, DomainScore, Measure, Panel
 from factfade.report.strokes import (
@@ -18,8 +19,8 @@ from factfade.report.strokes import (
     arm_shape,
     curves,
     figure,
-    generation_labels,
     horizontal,
+    place_labels,
     reference_line,
     share_axis,
     stage_cell,
@@ -32,7 +33,7 @@ from factfade.report.wording import LETTERS, amount, full, interval, plain_name
 from factfade.verdicts import Score
 
 
-def format_figure(panel: Panel, arm: ArmPage, generations: Sequence[int], key: str) -> Markup:
+def format_figure(panel: Panel, arm: ArmPage, generations: Sequence[int], key: str, places: Places) -> Markup:
     """One format of one arm: knowledge above, parseable answers below it, the stage strip at the foot."""
     x = horizontal(generations)
     upper = Frame(8, 112, x, Scale(0, 1, 120, 8), "share")
@@ -40,20 +41,20 @@ def format_figure(panel: Panel, arm: ArmPage, generations: Sequence[int], key: s
     parts = [
         *share_axis(upper, (0.0, 0.25, 0.5, 0.75, 1.0), labels=(0.0, 0.5, 1.0)),
         reference_line(panel.knowledge, upper),
-        *curves(panel.knowledge, upper, arm),
+        *curves(panel.knowledge, upper, arm, places),
         svg.text(LEFT, 141, "parseable answers", class_="cap"),
         *share_axis(lower, (0.0, 0.5, 1.0), labels=(0.0, 1.0)),
-        *curves(panel.parse, lower, arm, small=True),
-        *stage_strip(panel.calls, arm.seeds, generations, x, 196),
+        *curves(panel.parse, lower, arm, places, small=True),
+        *stage_strip(panel.calls, arm.seeds, generations, x, 196, places),
     ]
     rows = max(len({c.seed for c in panel.calls}), 1)
     foot = 196 + rows * 19 + 12
-    parts += generation_labels(generations, x, foot)
-    title = f"{plain_name(panel.format)}, arm {arm.name}"
-    return figure(WIDTH, foot + 5, title, _told(panel), key, parts)
+    parts += place_labels(generations, x, foot, places)
+    title = f"{plain_name(panel.format)}, {_whose(arm, places)}"
+    return figure(WIDTH, foot + 5, title, _told(panel, places), key, parts)
 
 
-def fluency_figure(measure: Measure, arm: ArmPage, generations: Sequence[int], key: str) -> Markup:
+def fluency_figure(measure: Measure, arm: ArmPage, generations: Sequence[int], key: str, places: Places) -> Markup:
     """One fluency measure of one arm, on a scale of its own."""
     x = horizontal(generations)
     values = [
@@ -76,11 +77,12 @@ def fluency_figure(measure: Measure, arm: ArmPage, generations: Sequence[int], k
             svg.line(LEFT, y, WIDTH - RIGHT, y, "grid"),
             svg.text(LEFT - 4, y + 3, label, class_="t", anchor="end"),
         ]
-    parts += [reference_line(measure, frame), *curves(measure, frame, arm), *generation_labels(generations, x, 118)]
-    return figure(WIDTH, 123, f"{measure.label}, arm {arm.name}", _points_told(measure), key, parts)
+    parts += [reference_line(measure, frame), *curves(measure, frame, arm, places)]
+    parts += place_labels(generations, x, 118, places)
+    return figure(WIDTH, 123, f"{measure.label}, {_whose(arm, places)}", _points_told(measure, places), key, parts)
 
 
-def stage_map(arm: ArmPage, generations: Sequence[int], key: str) -> Markup:
+def stage_map(arm: ArmPage, generations: Sequence[int], key: str, places: Places) -> Markup:
     """All formats of an arm as rows of stage cells: the overview."""
     several = len({c.seed for panel in arm.panels for c in panel.calls}) > 1
     width, left, row = 340.0, 156.0, 14.0 if several else 21.0
@@ -96,12 +98,15 @@ def stage_map(arm: ArmPage, generations: Sequence[int], key: str) -> Markup:
         parts.append(svg.text(left - 8, y + row / 2 + 3.5, label, class_="row", anchor="end"))
         for seed in seeds:
             calls = [c for c in panel.calls if c.seed == seed]
-            parts += stage_cells(calls, generations, x, y, row - (1.5 if several else 3))
-            told.append(f"{label}, seed {seed}: " + ", ".join(f"{LETTERS[c.stage]} at {c.generation}" for c in calls))
+            parts += stage_cells(calls, generations, x, y, row - (1.5 if several else 3), places)
+            whose = "" if places.audited else f", seed {seed}"
+            told.append(
+                f"{label}{whose}: " + ", ".join(f"{LETTERS[c.stage]} at {places.tick(c.generation)}" for c in calls)
+            )
             y += row
         y += 5 if several else 0
-    parts += generation_labels(generations, x, y + 9, name_at=left - 8)
-    return figure(width, y + 14, f"Stage calls of arm {arm.name}", ". ".join(told), key, parts, class_="map")
+    parts += place_labels(generations, x, y + 9, places, name_at=left - 8)
+    return figure(width, y + 14, f"Stage calls of {_whose(arm, places)}", ". ".join(told), key, parts, class_="map")
 
 
 def domain_figure(format: str, arms: Sequence[ArmPage], key: str) -> Markup:
@@ -195,19 +200,29 @@ def patterns() -> Markup:
 # Text equivalents
 
 
-def _points_told(measure: Measure) -> str:
+def _whose(arm: ArmPage, places: Places) -> str:
+    return "the checkpoints" if places.audited else f"arm {arm.name}"
+
+
+def _points_told(measure: Measure, places: Places) -> str:
     def told(curve: Curve | None) -> str:
         if curve is None:
             return "none"
-        return "; ".join(f"generation {p.generation} {_spoken(p.score)}" for p in curve.points)
+        return "; ".join(f"{places.at(p.generation)} {_spoken(p.score)}" for p in curve.points)
 
-    return f"{measure.label}: {told(measure.main)}. Control: {told(measure.control)}."
+    control = "" if places.audited else f" Control: {told(measure.control)}."
+    return f"{measure.label}: {told(measure.main)}.{control}"
 
 
 def _spoken(score: Score) -> str:
     return f"{amount(score.value, score.unit)} [{interval(score)}], n {score.n}"
 
 
-def _told(panel: Panel) -> str:
-    calls = ", ".join(f"seed {c.seed} generation {c.generation} {LETTERS[c.stage]}" for c in panel.calls)
-    return f"{_points_told(panel.knowledge)} {_points_told(panel.parse)} Stage calls: {calls or 'none'}."
+def _told(panel: Panel, places: Places) -> str:
+    calls = ", ".join(
+        f"{'' if places.audited else f'seed {c.seed} '}{places.at(c.generation)} {LETTERS[c.stage]}"
+        for c in panel.calls
+    )
+    return (
+        f"{_points_told(panel.knowledge, places)} {_points_told(panel.parse, places)} Stage calls: {calls or 'none'}."
+    )

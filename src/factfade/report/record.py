@@ -7,9 +7,11 @@ record is shown flat, key by key: what is equal in all generations once, the res
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from factfade.manifest import Manifest
+from factfade.places import Places
 from factfade.report.data import RecordTable
 from factfade.report.wording import DASH, percent
 
@@ -66,6 +68,22 @@ def tables(settings: Mapping[str, Any], environment: Mapping[str, Any], steps: M
         *everything(steps),
     ]
     return tuple(table for table in found if table is not None and table.rows)
+
+
+def of_checkpoints(table: RecordTable, places: Places) -> RecordTable:
+    """A table of the record as an audit shows it: one column for the checkpoint, in its own words."""
+    head, rows = table.head, table.rows
+    if head[:2] == ("arm", "seed"):
+        head = ("checkpoint", *head[3:])
+        rows = tuple((places.at(int(row[2])) if row[2].isdigit() else row[2], *row[3:]) for row in rows)
+    caption = table.caption.removesuffix(": checkpoints, seed 0")
+    return replace(
+        table,
+        caption=places.said(caption),
+        head=tuple(places.said(name) for name in head),
+        rows=rows,
+        note=places.said(table.note),
+    )
 
 
 def _set(section: Any) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from factfade.places import Places
 from factfade.report import svg
 from factfade.report.data import ArmPage, Curve, DomainScore, Measure
 from factfade.report.svg import Scale, el, group
@@ -78,19 +79,25 @@ def share_axis(frame: Frame, marks: Sequence[float], labels: Sequence[float]) ->
     return parts
 
 
-def generation_labels(generations: Sequence[int], x: Scale, y: float, name_at: float | None = None) -> list[Markup]:
-    """Numbers under the generations, thinned where they would touch."""
-    parts: list[Markup] = []
-    reached = -math.inf
+def place_labels(
+    generations: Sequence[int], x: Scale, y: float, places: Places, name_at: float | None = None
+) -> list[Markup]:
+    """Numbers (or steps) under the places, thinned where they would touch; the last one always stands."""
+    kept: list[tuple[float, float, str]] = []
     for generation in generations:
-        at = x(generation)
-        if at - reached >= 6.0 * len(str(generation)) + 4 or generation == generations[-1]:
-            parts.append(svg.text(at, y, str(generation), class_="t", anchor="middle"))
-            reached = at
+        text, at = places.tick(generation), x(generation)
+        half = 3.0 * len(text)
+        if generation == generations[-1]:
+            while len(kept) > 1 and kept[-1][0] + kept[-1][1] + 4 > at - half:
+                kept.pop()
+        elif kept and kept[-1][0] + kept[-1][1] + 4 > at - half:
+            continue
+        kept.append((at, half, text))
+    parts = [svg.text(at, y, text, class_="t", anchor="middle") for at, _, text in kept]
     parts.append(
-        svg.text(WIDTH, y, "gen.", class_="t faint", anchor="end")
+        svg.text(WIDTH, y, places.short, class_="t faint", anchor="end")
         if name_at is None
-        else svg.text(name_at, y, "generation", class_="t faint", anchor="end")
+        else svg.text(name_at, y, places.axis, class_="t faint", anchor="end")
     )
     return parts
 
@@ -116,7 +123,7 @@ def _band(curve: Curve, frame: Frame, class_: str) -> Markup:
     return svg.area(upper, lower, class_)
 
 
-def curves(measure: Measure, frame: Frame, arm: ArmPage, *, small: bool = False) -> list[Markup]:
+def curves(measure: Measure, frame: Frame, arm: ArmPage, places: Places, *, small: bool = False) -> list[Markup]:
     """Bands, the control's dashed line, single seeds thin, the main line bold with markers and its last value."""
     if measure.main is None or not any(p.score.value is not None for c in measure.curves for p in c.points):
         return [
@@ -127,11 +134,11 @@ def curves(measure: Measure, frame: Frame, arm: ArmPage, *, small: bool = False)
     parts += [_band(curve, frame, "band faint-band" if several else "band") for curve in measure.seeds]
     if measure.control is not None:
         parts.append(svg.path(_xy(measure.control, frame), "control"))
-        parts += _dots(measure.control, frame, "circle", 1.8 if small else 2.5, "control-dot", "control")
+        parts += _dots(measure.control, frame, "circle", 1.8 if small else 2.5, "control-dot", "control", places)
     if several:
         parts += [svg.path(_xy(curve, frame), "curve thin") for curve in measure.seeds]
     parts.append(svg.path(_xy(measure.main, frame), "curve"))
-    parts += _dots(measure.main, frame, arm_shape(arm), 2.2 if small else 3.2, "dot", arm.name)
+    parts += _dots(measure.main, frame, arm_shape(arm), 2.2 if small else 3.2, "dot", arm.name, places)
     ends: list[tuple[float, str, str]] = []
     for curve, class_ in ((measure.main, "end"), (measure.control, "end-control")):
         last = next((p.score for p in reversed(curve.points) if p.score.value is not None), None) if curve else None
@@ -145,7 +152,7 @@ def curves(measure: Measure, frame: Frame, arm: ArmPage, *, small: bool = False)
     return [group(*parts, class_=arm_class(arm))]
 
 
-def _dots(curve: Curve, frame: Frame, shape: str, size: float, class_: str, name: str) -> list[Markup]:
+def _dots(curve: Curve, frame: Frame, shape: str, size: float, class_: str, name: str, places: Places) -> list[Markup]:
     return [
         svg.marker(
             shape,
@@ -153,7 +160,7 @@ def _dots(curve: Curve, frame: Frame, shape: str, size: float, class_: str, name
             frame.y(p.score.value),
             size,
             class_,
-            f"{name}, generation {p.generation}: {full(p.score)}",
+            f"{name}, {places.at(p.generation)}: {full(p.score)}",
         )
         for p in curve.points
         if p.score.value is not None and math.isfinite(p.score.value)
@@ -161,21 +168,21 @@ def _dots(curve: Curve, frame: Frame, shape: str, size: float, class_: str, name
 
 
 def stage_strip(
-    calls: Sequence[StageCall], seeds: Sequence[int], generations: Sequence[int], x: Scale, y: float
+    calls: Sequence[StageCall], seeds: Sequence[int], generations: Sequence[int], x: Scale, y: float, places: Places
 ) -> list[Markup]:
     """The stage cells under a curve, one row per seed."""
     parts: list[Markup] = []
     rows = sorted({c.seed for c in calls})
     for index, seed in enumerate(rows):
         top = y + 19 * index
-        parts += stage_cells([c for c in calls if c.seed == seed], generations, x, top, 16)
+        parts += stage_cells([c for c in calls if c.seed == seed], generations, x, top, 16, places)
         if len(seeds) > 1:
             parts.append(svg.text(LEFT - 6, top + 12, f"s{seed}", class_="t faint", anchor="end"))
     return parts
 
 
 def stage_cells(
-    calls: Sequence[StageCall], generations: Sequence[int], x: Scale, y: float, height: float
+    calls: Sequence[StageCall], generations: Sequence[int], x: Scale, y: float, height: float, places: Places
 ) -> list[Markup]:
     positions = [x(g) for g in generations]
     gap = min((b - a for a, b in itertools.pairwise(positions)), default=30.0)
@@ -185,7 +192,7 @@ def stage_cells(
         if call.generation not in generations:
             continue
         at = x(call.generation)
-        tip = f"generation {call.generation}: {LETTERS[call.stage]}, {STAGE_NAMES[call.stage]}. {call.sentence}"
+        tip = f"{places.at(call.generation)}: {LETTERS[call.stage]}, {STAGE_NAMES[call.stage]}. {call.sentence}"
         parts.append(stage_cell(at - width / 2, y, width, height, call.stage, tip))
     return parts
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from factfade.columns import as_text
 from factfade.manifest import Manifest
+from factfade.places import Places
 from factfade.records import PROBES
 from factfade.report import changes, measures, record
-from factfade.report.checkpoints import compared
-from factfade.report.data import ArmPage, Measure, PageData, Panel
+from factfade.report.checkpoints import compared, positions_of
+from factfade.report.data import ArmPage, Measure, PageData, Panel, RecordTable
 from factfade.report.wording import STAGE_NAMES, plain_name
 from factfade.stage_panel import Panels, build_panels
 from factfade.verdicts import Onset, StageCall, StageReport
@@ -19,6 +20,8 @@ from factfade.verdicts import Onset, StageCall, StageReport
 if TYPE_CHECKING:
     import pandas as pd
 
+# Checkpoints whose numbers the page explains.
+NUMBERED = 12
 # Most questions shown of each kind; the counts beside them are always of all.
 SHOWN_LOST = 60
 SHOWN_GAINED = 30
@@ -52,6 +55,9 @@ class Material:
 
 def summarise(material: Material) -> PageData:
     """Everything the report says. Pure: equal material gives equal data."""
+    places = Places.of(positions_of(material.evidence)) if material.audited else Places()
+    # Measures, calls and numbers are those of generations; from here on their words are those of checkpoints.
+    material = replace(material, stages=places.report(material.stages))
     evidence, fluency = material.evidence, material.fluency
     arms, formats = _arms(material), _formats(material)
     panels = build_panels(evidence, fluency, material.own)
@@ -70,7 +76,7 @@ def summarise(material: Material) -> PageData:
     seeds = tuple(sorted({int(s) for s in evidence["seed"].unique()}))
     return PageData(
         name=str(_section(material.settings, "experiment").get("name") or "experiment"),
-        lede=_lede(material, arms, generations, formats),
+        lede=_lede(material, places, arms, generations, formats),
         facts=_facts(material, arms, seeds, generations, formats),
         warnings=(*_warnings(material, arms, seeds), *_guards(material.stages)),
         arms=pages,
@@ -80,7 +86,8 @@ def summarise(material: Material) -> PageData:
         rule=tuple(record.flat(material.stages.rule)),
         rule_sha256=material.stages.rule_sha256,
         notes=(*material.stages.notes, *material.stages.guards[SHOWN_GUARDS:]),
-        record=record.tables(material.settings, material.environment, material.steps),
+        record=_record(material, places),
+        places=places,
         checkpoints=compared(evidence, panels, material.stages, material.questions) if material.audited else None,
     )
 
@@ -196,32 +203,38 @@ def _is_control(material: Material, arm: str) -> bool:
 
 def _fluency(material: Material, arm: str, control: str | None, cells: _Cells) -> tuple[Measure, ...]:
     rule = material.stages.rule
+    start, whole = ("base", "the base") if material.audited else ("start", "the start model")
     found = [
-        measures.measure(cells.own, arm, control, label="own text under the start model", unit="nats"),
+        measures.measure(cells.own, arm, control, label=f"own text under {whole}", unit="nats"),
         measures.measure(cells.held, arm, control, label="perplexity of held-out human text", unit="perplexity"),
         measures.measure(cells.junk, arm, control, label="junk share of own text", unit="share"),
     ]
     margins = {"nats": rule.get("fluency_nats"), "share": rule.get("fluency_junk")}
-    return tuple(_with_margin(m, margins.get(m.unit)) for m in found if m.curves)
+    return tuple(_with_margin(m, margins.get(m.unit), start) for m in found if m.curves)
 
 
-def _with_margin(measure: Measure, margin: Any) -> Measure:
+def _with_margin(measure: Measure, margin: Any, start: str) -> Measure:
     """The level that a stage call compares with: generation 0 plus the margin."""
-    from dataclasses import replace
-
     first = measure.first
     if not _is_number(margin) or first is None or first.value is None:
         return measure
-    return replace(measure, reference=first.value + float(margin), reference_label="start + margin")
+    return replace(measure, reference=first.value + float(margin), reference_label=f"{start} + margin")
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # The headline
 
 
-def _lede(material: Material, arms: Sequence[str], generations: Sequence[int], formats: Sequence[str]) -> str:
+def _record(material: Material, places: Places) -> tuple[RecordTable, ...]:
+    found = record.tables(material.settings, material.environment, material.steps)
+    return tuple(record.of_checkpoints(table, places) for table in found) if places.audited else found
+
+
+def _lede(
+    material: Material, places: Places, arms: Sequence[str], generations: Sequence[int], formats: Sequence[str]
+) -> str:
     if material.audited:
-        return _audit_lede(material, generations, formats)
+        return _audit_lede(material, places, generations, formats)
     last = max(generations, default=0)
     asked = material.evidence["item"].nunique()
     times = "once" if last == 1 else f"{last} times in a row"
@@ -235,15 +248,24 @@ def _lede(material: Material, arms: Sequence[str], generations: Sequence[int], f
     )
 
 
-def _audit_lede(material: Material, generations: Sequence[int], formats: Sequence[str]) -> str:
+def _audit_lede(material: Material, places: Places, generations: Sequence[int], formats: Sequence[str]) -> str:
     count, asked = len([g for g in generations if g]), material.evidence["item"].nunique()
     form = "one instruction format" if len(formats) == 1 else f"{len(formats)} instruction formats"
     many = "One checkpoint was" if count == 1 else f"{count} checkpoints were"
     return (
         f"{many} compared with the base that they come from: the same {asked:,} questions, in {form}, were put to "
-        "each. Which facts did each lose, and did it lose anything else? A checkpoint is called by its position in "
-        "the order of steps wherever a generation is named below; 0 is the base."
+        f"each. Which facts did each lose, and did it lose anything else?{_numbered(places, generations)}"
     )
+
+
+def _numbered(places: Places, generations: Sequence[int]) -> str:
+    """Which checkpoint stands behind which number of an axis, where the axis shows no steps."""
+    own = [g for g in generations if g]
+    if places.axis == "step" or not own:
+        return ""
+    listed = [f"{places.tick(g)} {places.at(g)}" for g in own[:NUMBERED]]
+    more = f", and so on to {places.tick(own[-1])}" if len(own) > NUMBERED else ""
+    return f" In the figures checkpoints are numbered in their order: {', '.join(listed)}{more}."
 
 
 def _facts(
@@ -258,10 +280,12 @@ def _facts(
         ("trainings", record.value(about.get("generations")) or str(max(generations, default=0))),
         ("evaluated generations", ", ".join(str(g) for g in generations)),
     ]
+    whole = record.value(model.get("path"))
     if material.audited:
         run = [("checkpoints", str(len([g for g in generations if g])))]
+        whole = record.value(material.environment.get("against")) or whole
     facts = [
-        ("model", f"{record.value(model.get('path'))} ({record.value(model.get('dtype'))})" if model else ""),
+        ("base" if material.audited else "model", f"{whole} ({record.value(model.get('dtype'))})" if model else ""),
         *run,
         ("questions", f"{material.evidence['item'].nunique():,}" + (f" ({shown})" if shown else "")),
         ("formats", ", ".join(f.replace("_", " ") for f in formats)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,9 +45,14 @@ class RunHistory:
         return read_human(self._folder(generation) / HUMAN_FILE, replaced=replaced)
 
     def completions(self, *, generation: int) -> Sequence[Document]:
-        """Synthetic documents of one generation's training (written by the model of the generation before)."""
+        """Synthetic documents of one generation's training (written by the model of the generation before).
+
+        A completion's domain is that of the human block that it continues.
+        """
         frame = tables.read(self._folder(generation) / COMPLETIONS_FILE, "completions")
-        return synthesize.documents(tables.rows(frame))
+        domains = {document.id: document.domain for document in self.human(generation=generation, replaced=True)}
+        found = synthesize.documents(tables.rows(frame))
+        return [replace(document, domain=domains.get(document.origin, "")) for document in found]
 
     def checkpoint(self, *, generation: int) -> Path:
         """Folder of a generation's weights; generation 0 is the start model."""

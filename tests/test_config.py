@@ -179,6 +179,17 @@ def test_own_control_is_human_text_of_the_same_corpus_and_prompts() -> None:
     assert parse(data).control_of("domain") == "human_only_domain"
 
 
+def test_edited_human_text_is_no_control_and_has_one() -> None:
+    data = base()
+    data["arms"]["edited"] = {"synthetic_fraction": 0.0, "pool": [{"kind": "token_edit"}]}
+    experiment = parse(data)
+    assert {arm: experiment.control_of(arm) for arm in experiment.arms} == {
+        "human_only": None,
+        "general": "human_only",
+        "edited": "human_only",
+    }
+
+
 def test_evaluated_generations_hold_first_and_last() -> None:
     assert parse(put(base(), "evaluation.generations", [2])).evaluated() == (0, 2, 3)
     assert parse(base()).evaluated() == (0, 1, 2, 3)

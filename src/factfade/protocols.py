@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # types only: these modules are heavy
         Claim,
         Decoding,
         Document,
+        Likeliest,
         Mixed,
         Parsed,
         Question,
@@ -144,6 +145,13 @@ class Model(Protocol):
         """Sum of negative log-likelihoods of each text and the number of its predicted tokens."""
         ...
 
+    def likeliest(
+        self, texts: Sequence[Sequence[int]], *, k: int, at_least: float = 0.0, batch_tokens: int | None = None
+    ) -> list[list[Likeliest]]:
+        """Of each text the tokens whose own probability is `at_least` or more, with the `k` likeliest tokens there.
+        Probabilities in float32; the first token as in `nll`."""
+        ...
+
 
 @runtime_checkable
 class ModelSpec(Protocol):
@@ -258,6 +266,10 @@ class Bench(Protocol):
 
     def prompt(self, text: str) -> list[int]:
         """Ids of a prompt as the evaluation puts it raw: exactly one BOS where the model has one."""
+        ...
+
+    def continued(self, prompt: str, target: str) -> tuple[list[int], list[int]]:
+        """Ids of a raw prompt, and of a target as it stands after it: those that the evaluation scores."""
         ...
 
 

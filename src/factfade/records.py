@@ -250,11 +250,15 @@ class Stated:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a text says about one fact of a table: its id, the sentence, and whether it agrees with the table."""
+    """What a text says about one fact of a table: its id, the sentence, and whether it agrees with the table.
+
+    The sentence is the text from character `start` on.
+    """
 
     fact: str
     sentence: str
     right: bool
+    start: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +288,17 @@ class Scored:
     logprob: float
     tokens: int
     greedy: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likeliest:
+    """A token of a text as a model foresees it: its place, its probability given the tokens before it, and the
+    likeliest tokens there with their probabilities, the likeliest first."""
+
+    place: int
+    probability: float
+    tokens: tuple[int, ...]
+    probabilities: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

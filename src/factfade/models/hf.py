@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from factfade.errors import UsageError
 from factfade.models import loading
 from factfade.models.prompting import Prompter
-from factfade.records import Decoding, Sampled, Scored
+from factfade.records import Decoding, Likeliest, Sampled, Scored
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -248,6 +248,29 @@ class OpenModel:
         tails = [list(text) if start else list(text[1:]) for text in texts]
         scored = self.score(heads, [[tail] for tail in tails], batch_tokens=batch_tokens)
         return [(-one[0].logprob, one[0].tokens) for one in scored]
+
+    def likeliest(
+        self, texts: Sequence[Sequence[int]], *, k: int, at_least: float = 0.0, batch_tokens: int | None = None
+    ) -> list[list[Likeliest]]:
+        """Of each text the tokens whose own probability is `at_least` or more, with the `k` likeliest tokens there.
+
+        The first token as in `nll`: a model with nothing to predict it from passes it over. UsageError for a text
+        that does not fit the context; NonFinite for what is no number; ValueError for k below 1.
+        """
+        from factfade.models import likeliest, passes
+
+        if k < 1:
+            raise ValueError(f"k is at least 1, not {k}")
+        start = list(self.prompter.start)
+        heads = [start or list(text[:1]) for text in texts]
+        tails = [list(text) if start else list(text[1:]) for text in texts]
+        for head, tail in zip(heads, tails, strict=True):
+            self._check_fit(len(head) + len(tail) - 1)
+        with passes.inference(self._model):
+            found = likeliest.likeliest(self.net, heads, tails, k=k, at_least=at_least, batch_tokens=batch_tokens)
+        if start:
+            return found
+        return [[replace(one, place=one.place + 1) for one in own] for own in found]
 
     def start_check(self) -> dict[str, Any]:
         """Shows that a ragged batch gives what its rows give one by one (`checks.check_batching`); RunFailed if not."""

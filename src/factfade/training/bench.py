@@ -55,6 +55,13 @@ class TrainingBench:
         """Ids of a prompt that is put raw: exactly one BOS where the model has one."""
         return list(self.prompter.prompt(text))
 
+    def continued(self, prompt: str, target: str) -> tuple[list[int], list[int]]:
+        """Ids of a raw prompt, and of a target as it stands after it. A prompt's trailing blanks go to the target."""
+        from factfade.models.prompting import continuation, moved_blank
+
+        bare, moved = moved_blank(prompt, target)
+        return self.prompt(bare), continuation(self.encode, bare, moved)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Light:

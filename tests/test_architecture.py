@@ -45,6 +45,7 @@ FLOORS = {
     "assembly": 3,
     "audit_settings": 3,
     "checkpoints": 3,
+    "classifiers": 3,
     "config": 3,
     "settings_file": 3,
     "evidence_cache": 3,

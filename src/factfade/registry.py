@@ -139,6 +139,11 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "human documents whose foreseen tokens are drawn anew by a model",
             "arXiv 2412.14689",
         ),
+        "detector_weights": Part(
+            _M + "detector:DetectorWeights",
+            "what a detector takes for human is drawn more often: (1 - confidence)^10",
+            "arXiv 2502.15654",
+        ),
     },
     "objective": {
         "cross_entropy": Part(_T + "objectives:CrossEntropy", "mean token cross-entropy"),

@@ -24,6 +24,7 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "constant_human_fraction": ({"fraction": 0.25}, {"workflow": "accumulate"}, 1),
     "golden_ratio": ({}, {"synthetic_fraction": 0.5}, 1),
     "curriculum": ({"start": 0.25, "step": 0.25, "tolerance": 1.0}, {}, 2),
+    "detector_weights": ({"features": 512}, {}, 1),
     "entropy_rate": ({"keep": 0.5}, {}, 1),
     "near_duplicates": ({"threshold": 0.3, "ngram": 1}, {}, 1),
 }

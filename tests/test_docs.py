@@ -389,6 +389,7 @@ def test_the_commands_that_pages_name_are_there() -> None:
     from factfade.cli import app
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known |= {group.name for group in app.registered_groups if group.name}
     text = "".join(page.read_text(encoding="utf-8") for page in [*DOCS.glob("*.md"), ROOT / "README.md"])
     named = set(re.findall(r"(?:^|`)factfade ([a-z]+)", text, re.MULTILINE))
     assert {"demo", "run", "report", "stages", "doctor", "parts"} <= named <= known

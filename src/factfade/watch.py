@@ -116,15 +116,16 @@ class Watch:
     def _base(self, now: Trained) -> Measured:
         net = live.bare(now.model)
         loading.check_vocabulary(net, self._prompter_of().tokenizer, Path(now.name or "model"))
-        began = time.monotonic()
+        began = self._starts(0.0)
         self._start = weights_identity(now.model)
         overhead = time.monotonic() - began
         model = self._open(now, self._start)
         model.start_check()
+        asking = time.monotonic() - began
+        # Reading questions and corpus, and copying the start model, ask nothing: outside of the limit, once.
         material = self._prepare(model)
         reference = self._reference(now)
-        began = time.monotonic()
-        self.limits.deadline = None if self.max_seconds is None else began + self.max_seconds
+        began = self._starts(asking)
         plan = budget.plan(
             lambda part: self._pilot(model, reference, part),
             material,
@@ -192,8 +193,7 @@ class Watch:
         """Evaluates the model as it is now, and calls the stages."""
         if self._material is None:
             raise RunFailed("the model before its first step was not measured: there is nothing to compare with")
-        began = time.monotonic()
-        self.limits.deadline = None if self.max_seconds is None else began + self.max_seconds
+        began = self._starts(0.0)
         self._position += 1
         folder = self.folder.root / self.folder.place(self._position, now.step)
         with self.folder.held(), undisturbed(now.model):
@@ -244,6 +244,12 @@ class Watch:
         )
         self.folder.write()
         return found
+
+    def _starts(self, spent: float) -> float:
+        """Sets the deadline of an evaluation that began `spent` seconds ago; when that was."""
+        began = time.monotonic() - spent
+        self.limits.deadline = None if self.max_seconds is None else began + self.max_seconds
+        return began
 
     def judge(self, *, draws: int = 0) -> StageReport:
         """The stage calls of everything that is measured, written to stages.json."""

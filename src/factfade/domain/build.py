@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import factfade
-from factfade import durable, registry
+from factfade import __version__, durable, registry
 from factfade.domain import passages as reading
 from factfade.domain import target as targets
 from factfade.domain.contamination import Checker, Match
@@ -208,7 +207,7 @@ def _record(
     query = target.query_texts(settings.query_from)
     return {
         "version": VERSION,
-        "factfade": factfade.__version__,
+        "factfade": __version__,
         "domain": target.name,
         "topic": target.topic,
         "settings": settings.model_dump(mode="json"),

@@ -45,7 +45,8 @@ class Seen:
 
 
 def train(start: Path, out: Path, objective: Any, *, count: int = 20, sources: Any = None, **knobs: Any) -> Any:
-    trainer = HfTrainer(**{"chunk_tokens": 16, "batch": 4, "epochs": 1.0, "learning_rate": 1e-3, **knobs})
+    settings: dict[str, Any] = {"chunk_tokens": 16, "batch": 4, "epochs": 1.0, "learning_rate": 1e-3, **knobs}
+    trainer = HfTrainer(**settings)
     return trainer.train(start, documents(count), objective, out=out, seed=SEED, progress=Steps(), sources=sources)
 
 

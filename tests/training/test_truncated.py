@@ -170,7 +170,8 @@ class Texts:
 
 
 def train(start: Path, out: Path, objective: Any, *, sources: Any = None, **knobs: Any) -> Any:
-    trainer = HfTrainer(**{"chunk_tokens": 16, "batch": 4, "epochs": 1.0, "learning_rate": 1e-3, **knobs})
+    settings: dict[str, Any] = {"chunk_tokens": 16, "batch": 4, "epochs": 1.0, "learning_rate": 1e-3, **knobs}
+    trainer = HfTrainer(**settings)
     return trainer.train(start, documents(20), objective, out=out, seed=SEED, progress=Steps(), sources=sources)
 
 
@@ -255,7 +256,7 @@ def test_looking_at_held_out_text_changes_nothing(tiny_gpt2: Path, tmp_path: Pat
 
 
 def test_modes_and_random_states_stay(tiny_gpt2: Path) -> None:
-    net = AutoModelForCausalLM.from_pretrained(tiny_gpt2).train()
+    net: Any = AutoModelForCausalLM.from_pretrained(tiny_gpt2).train()
     net.transformer.h[0].eval()
     modes = [module.training for module in net.modules()]
     state = torch.random.get_rng_state()

@@ -32,7 +32,7 @@ class TruncatedCrossEntropy:
 
     gamma: float | Literal["dynamic"] = 0.99
     normalise: Literal["all", "kept"] = "all"
-    deviations: float = 1.0
+    deviations: float = 0.5
     texts: int = 64
     text_tokens: int = 64
 

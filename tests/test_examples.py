@@ -81,3 +81,16 @@ def test_paths_can_be_given_on_the_command_line() -> None:
     assert experiment.corpus["path"] == "elsewhere/train.txt"
     assert experiment.model.path == "elsewhere/model"
     assert experiment.evaluation.questions[0]["path"] == "elsewhere/k.json"
+
+
+def test_the_comparison_of_domains_gives_every_arm_its_own_control() -> None:
+    experiment = config.load(EXAMPLES / "domain_comparison.toml")
+    arms = {name for name, arm in experiment.arms.items() if arm.synthetic_fraction == 1.0}
+    assert arms == {"domain", "general", "diversity_matched", "random_domain"}
+    domains = {str(experiment.arms[name].prompts["domain"]) for name in arms}
+    assert len(domains) == 4
+    for name in arms:
+        control = experiment.control_of(name)
+        assert control is not None
+        assert experiment.arms[control].synthetic_fraction == 0.0
+        assert experiment.arms[control].prompts == experiment.arms[name].prompts

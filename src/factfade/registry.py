@@ -27,6 +27,7 @@ class Part(NamedTuple):
 
 _D = "factfade.data."
 _M = "factfade.mitigations."
+_A = "factfade.analysis."
 _T = "factfade.training."
 BUILTIN: dict[str, dict[str, Part]] = {
     "corpus": {
@@ -129,6 +130,11 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "the documents of highest entropy rate by match lengths: no model is asked",
             "Kontoyiannis et al. 1998, arXiv 2410.12341",
         ),
+        "detector_weights": Part(
+            _M + "detector:DetectorWeights",
+            "what a detector takes for human is drawn more often: (1 - confidence)^10",
+            "arXiv 2502.15654",
+        ),
         "surplexity": Part(
             _M + "surplexity:Surplexity",
             "the documents that surprise the model about to be trained most",
@@ -139,10 +145,10 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "human documents whose foreseen tokens are drawn anew by a model",
             "arXiv 2412.14689",
         ),
-        "detector_weights": Part(
-            _M + "detector:DetectorWeights",
-            "what a detector takes for human is drawn more often: (1 - confidence)^10",
-            "arXiv 2502.15654",
+        "verifier": Part(
+            _M + "verifier:Verifier",
+            "completions that contradict a trusted table of facts are left out",
+            "arXiv 2602.23446",
         ),
     },
     "objective": {
@@ -164,7 +170,10 @@ BUILTIN: dict[str, dict[str, Part]] = {
             _T + "kl:KlToStart", "cross-entropy and a price on moving away from the start model", "arXiv 1606.09282"
         ),
     },
-    "facts": {},
+    "facts": {
+        "world": Part("factfade.world.facttable:WorldFacts", "the facts of the embedded world", "open fact tables"),
+        "jsonl": Part(_D + "facttable:JsonlFacts", "a local JSON Lines table of facts"),
+    },
     "after_training": {
         "recovery": Part(
             _M + "recovery:Recovery", "the step of the training, taken back in weight space", "Alemohammad et al. 2025"
@@ -197,6 +206,46 @@ BUILTIN: dict[str, dict[str, Part]] = {
             "factfade.metrics.fluency:Junk", "shares of empty, near-constant, repetitive and duplicated completions"
         ),
         "diversity": Part("factfade.metrics.diversity:Diversity", "entropy at fixed length, distinct-n, repetition"),
+    },
+    # Asked for with `factfade analyse --kind`: functions from a study to findings. No model is touched.
+    "analysis": {
+        "trend": Part(_A + "trends:findings", "did these checkpoints fall; does the recipe make them fall; since when"),
+        "slope": Part(_A + "slopes:findings", "loss a generation, by format; ratios of slopes", "arXiv 2509.04796"),
+        "decay": Part(_A + "decay:findings", "error_floor: y = floor + (y0 - floor) exp(-k g)", "arXiv 2602.23446"),
+        "retention": Part(
+            _A + "retention:findings", "items known at generation 0: lost, kept, beside chance", "Azancort 2026"
+        ),
+        "calibration": Part(_A + "calibration:findings", "confidence when right and when wrong, over generations"),
+        "cues": Part(_A + "cues:findings", "cue_recovery: what a cue brings back was not erased", "arXiv 2411.11932"),
+        "continuations": Part(
+            _A + "continuations:findings",
+            "knowledge_retention: true against false; time to failure",
+            "arXiv 2509.08972",
+        ),
+        "ablation": Part(
+            _A + "ablation:findings", "attribution: how much of an answer hangs on the entity", "arXiv 2412.18952"
+        ),
+        "sensitivity": Part(
+            _A + "sensitivity:findings", "format sensitivity: answers under one wording and another", "arXiv 2011.09789"
+        ),
+        "mediation": Part(
+            _A + "mediation:findings", "how much of a loss goes through format adherence", "arXiv 2502.05085"
+        ),
+        "lead_lag": Part(_A + "lead_lag:findings", "which indicator leads the loss of knowledge", "arXiv 2310.00489"),
+        "stability": Part(
+            _A + "stability:findings", "recursive_stability: two chains, one shard of text changed", "arXiv 2502.18865"
+        ),
+    },
+    # Closed forms that the loop itself is held to (docs/theory.md).
+    "theory": {
+        "entropy_decay": Part(
+            "factfade.theory.forms:entropy_loss", "entropy falls by about (K - 1) / 2N a generation", "arXiv 2601.05280"
+        ),
+        "variance_amplification": Part(
+            "factfade.theory.forms:drift",
+            "the mean's variance grows by about sigma^2 / N a generation",
+            "arXiv 2601.05280",
+        ),
     },
     "launcher": {"local": Part("factfade.launchers.local:LocalLauncher", "local processes, one thread each")},
 }

@@ -7,29 +7,26 @@ Each module below answers one question and returns findings; `docs/statistics.md
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
+from typing import cast
 
+from factfade import registry
 from factfade.analysis.study import Study, study_of
 from factfade.errors import ConfigError
 from factfade.verdicts import Finding
 
 __all__ = ["ANALYSES", "Study", "analyse", "beside_stages", "study_of"]
 
-# Kind -> module with `findings(study) -> list[Finding]`, in the order in which they are printed.
-ANALYSES: dict[str, str] = {
-    "trend": "factfade.analysis.trends",
-    "slope": "factfade.analysis.slopes",
-    "decay": "factfade.analysis.decay",
-    "retention": "factfade.analysis.retention",
-    "calibration": "factfade.analysis.calibration",
-    "cues": "factfade.analysis.cues",
-    "continuations": "factfade.analysis.continuations",
-    "ablation": "factfade.analysis.ablation",
-    "sensitivity": "factfade.analysis.sensitivity",
-    "mediation": "factfade.analysis.mediation",
-    "lead_lag": "factfade.analysis.lead_lag",
-    "stability": "factfade.analysis.stability",
+# The kinds in the order in which they are printed; other packages may add theirs (`registry`).
+ANALYSES: tuple[str, ...] = tuple(registry.BUILTIN["analysis"])
+# What the papers call them.
+ALIASES = {
+    "error_floor": "decay",
+    "cue_recovery": "cues",
+    "knowledge_retention": "continuations",
+    "attribution": "ablation",
+    "format_sensitivity": "sensitivity",
+    "recursive_stability": "stability",
 }
 
 
@@ -46,9 +43,10 @@ def beside_stages(study: Study) -> list[Finding]:
 def analyse(study: Study, kinds: Sequence[str] | None = None) -> list[Finding]:
     """The findings of every analysis, or of those named. Raises ConfigError for a kind that does not exist."""
     found: list[Finding] = []
-    for kind in ANALYSES if kinds is None else kinds:
-        if kind not in ANALYSES:
-            raise ConfigError(f"there is no analysis {kind!r}", hint=f"one of {', '.join(ANALYSES)}")
-        run: Callable[[Study], list[Finding]] = importlib.import_module(ANALYSES[kind]).findings
+    known = registry.kinds("analysis")
+    for kind in dict.fromkeys(ALIASES.get(name, name) for name in (known if kinds is None else kinds)):
+        if kind not in known:
+            raise ConfigError(f"there is no analysis {kind!r}", hint=f"one of {', '.join(known)}")
+        run = cast("Callable[[Study], list[Finding]]", registry.find("analysis", kind))
         found += run(study)
     return found

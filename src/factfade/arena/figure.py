@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factfade import durable
-from factfade.arena import Arena, Row
+from factfade.arena.rows import Arena, Row
 from factfade.errors import ConfigError
 from factfade.text import safe_text
 

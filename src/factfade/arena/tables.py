@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from factfade.arena import Arena
+from factfade.arena.rows import Arena
 from factfade.arena.words import interval, p_text, points
 from factfade.report.wording import plain_name
 from factfade.text import safe_text

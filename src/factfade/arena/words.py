@@ -11,7 +11,7 @@ from factfade.stats.intervals import Interval
 from factfade.stats.seeds import CONFIRMING_SEEDS, detectable_with_seeds
 
 if TYPE_CHECKING:
-    from factfade.arena import Arena, Row
+    from factfade.arena.rows import Arena, Row
 
 
 def points(value: float | None, *, signed: bool = False) -> str:

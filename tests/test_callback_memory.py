@@ -25,7 +25,7 @@ train(folder / "model", folder / "out", [one], max_steps=1)
 assert [now.items for now in one.measured] == [count, count]
 print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-# Of 570 MB at 100 questions. Measured were 37 MB for 4,900 questions more: the questions as they are put (text and ids)
+# Of 570 MB at 100 questions. Measured were 38 MB for 4,900 questions more: the questions as they are put (text and ids)
 # and the few columns that stages are called from, of both evaluations. Logits of these questions, kept, would be 300 MB
 # at least (40 positions x 384 tokens x 4 bytes); the bootstrap's weights, held at once, 80 MB; whole tables 20 MB.
 MOST_KB = 48_000

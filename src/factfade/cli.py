@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from factfade import cli_domain
-from factfade.errors import EXIT_FAILED, EXIT_SIGINT, EXIT_SIGTERM, ConfigError, FactfadeError, NotFound, UsageError
+from factfade.errors import (
+    EXIT_FAILED,
+    EXIT_SIGINT,
+    EXIT_SIGTERM,
+    ConfigError,
+    FactfadeError,
+    NotFound,
+    Stopped,
+    UsageError,
+)
 from factfade.text import safe_text
 
 if TYPE_CHECKING:  # heavy: imported where used
+    from factfade.cli_run import Asked
     from factfade.config import Experiment
     from factfade.sweep import Outcome
     from factfade.verdicts import StageReport
@@ -54,17 +64,40 @@ def demo(
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(help="The experiment's TOML file.")],
+    file: Annotated[Path, typer.Argument(help="The experiment's TOML file, or the folder of one that was begun.")],
     override: Set = None,
     out: Out = Path("runs"),
     workers: Workers = None,
     allow: Allow = None,
     force: Force = False,
+    arms: Annotated[list[str] | None, typer.Option(help="Only these arms: a,b. Repeatable.")] = None,
+    seeds: Annotated[list[str] | None, typer.Option(help="Only these seeds: 0,1 or 0-4. Repeatable.")] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="End before: 45s, 90m, 3h50, 03:50:00. Exit 75; the same command goes on.")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Say how far it is; runs nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --status: machine-readable output.")] = False,
 ) -> None:
     """Run all arms and seeds of an experiment file; what is done already is not repeated."""
-    from factfade.config import load
+    from factfade import cli_run
 
-    _run(load(file, override or ()), out, workers=workers, allow=allow, force=force)
+    asked = cli_run.Asked(
+        file=file,
+        override=override or (),
+        out=out,
+        arms=cli_run.names(arms),
+        seeds=cli_run.numbers(seeds),
+        workers=workers,
+        allow=allow or (),
+        time_limit=time_limit,
+    )
+    limit = cli_run.seconds(time_limit)
+    if status:
+        raise typer.Exit(cli_run.show_status(asked, as_json=as_json))
+    if as_json:
+        raise UsageError("--json belongs to --status", hint="factfade run FILE --status --json")
+    experiment = asked.experiment()
+    _run(experiment, asked.place, workers=workers, allow=allow, force=force, part=asked, time_limit=limit)
 
 
 @app.command()
@@ -340,11 +373,24 @@ def parts() -> None:
             print(safe_text(f"  {kind:<26} {part.summary}{source}", limit=300))
 
 
-def _run(experiment: Experiment, out: Path, *, workers: int | None, allow: list[str] | None, force: bool) -> None:
+def _run(
+    experiment: Experiment,
+    out: Path,
+    *,
+    workers: int | None,
+    allow: list[str] | None,
+    force: bool,
+    part: Asked | None = None,
+    time_limit: float | None = None,
+) -> None:
     from factfade import sweep
 
-    outcome = sweep.run(experiment, out, workers=workers, allow=allow or (), force=force)
-    _show(outcome.path, outcome.stages)
+    arms, seeds = (None, None) if part is None else (part.arms, part.seeds)
+    outcome = sweep.run(
+        experiment, out, workers=workers, allow=allow or (), force=force, arms=arms, seeds=seeds, time_limit=time_limit
+    )
+    if not outcome.stopped:
+        _show(outcome.path, outcome.stages)
     _exit_for(outcome)
 
 
@@ -377,6 +423,11 @@ def _exit_for(outcome: Outcome) -> None:
                 f"{failure['label']}, generation {failure['generation']}: {failure['message']}", str(failure["hint"])
             ),
             file=sys.stderr,
+        )
+    if outcome.stopped:
+        raise Stopped(
+            "stopped before the time limit; what is done is kept",
+            hint="type the same command again to go on; with --status it says how far it is",
         )
     if outcome.failures:
         raise typer.Exit(max(int(f["exit_code"]) for f in outcome.failures))

@@ -19,7 +19,9 @@ MAX_NAME = 64
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 # Names that some file system or the run folder itself gives a meaning.
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(10))})
-_OURS = re.compile(r"(generation|seed)-[0-9]+|experiment\.toml|environment\.json|report\.html|stages\.json")
+_OURS = re.compile(
+    r"(generation|seed)-[0-9]+|experiment\.toml|environment\.json|report\.html|stages\.json|session\.json"
+)
 
 
 def is_name(text: str) -> bool:

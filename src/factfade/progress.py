@@ -14,6 +14,7 @@ from typing import IO, Any
 from factfade.text import safe_text
 
 PLAIN_EVERY_SECONDS = 15.0
+MANY = 12  # of more runs than this, only those at work have a bar, and all together one
 
 
 class Silent:
@@ -64,12 +65,18 @@ class Display:
     Use as a context manager; `event` takes what workers send, `finish` says that one generation of a run is done.
     """
 
-    def __init__(self, runs: Mapping[str, int], stream: IO[str] | None = None) -> None:
-        """`runs` maps a run's label to its number of generations (0 for the evaluation of the start model)."""
+    def __init__(
+        self, runs: Mapping[str, int], stream: IO[str] | None = None, *, done: Mapping[str, int] | None = None
+    ) -> None:
+        """`runs` maps a run's label to its number of generations (0 for the evaluation of the start model), `done` to
+        how many of them an earlier session has committed."""
         self._stream = stream or sys.stderr
         self._runs = dict(runs)
         self._units = sum(max(total, 1) for total in runs.values())
-        self._finished = 0
+        self._done = dict(done or {})
+        self._finished = sum(self._done.values())
+        self._worked = 0
+        self._many = len(self._runs) > MANY
         self._begun = time.monotonic()
         self._said: dict[str, float] = {}
         self._live: Any = None
@@ -86,8 +93,15 @@ class Display:
             )  # fmt: skip
             self._live = Progress(*columns, console=Console(file=self._stream))
             self._live.start()
+            if self._many:
+                self._tasks[""] = self._live.add_task(
+                    "all runs", total=float(self._units), note=f"of {len(self._runs)}"
+                )
+                self._live.update(self._tasks[""], completed=float(self._finished))
             for label, total in self._runs.items():
-                task = self._live.add_task(safe_text(label), total=float(max(total, 1)), note="waiting", start=False)
+                task = self._live.add_task(
+                    safe_text(label), total=float(max(total, 1)), note="waiting", start=False, visible=not self._many
+                )
                 self._tasks[label] = task
         return self
 
@@ -103,7 +117,7 @@ class Display:
             self._live.start_task(task)
             part = {"synthesize": 0.0, "train": 0.35, "evaluate": 0.7}.get(what.split(" ")[0], 0.0)
             completed = max(generation - 1, 0) + part + 0.3 * done / max(total, 1)
-            self._live.update(task, completed=completed, note=safe_text(note))
+            self._live.update(task, completed=completed, note=safe_text(note), visible=True)
             return
         now = time.monotonic()
         if now - self._said.get(label, self._begun) >= PLAIN_EVERY_SECONDS:
@@ -111,18 +125,22 @@ class Display:
             self._line(f"{label}: {note}")
 
     def finish(self, label: str, generation: int, *, skipped: bool = False) -> None:
-        """A generation of a run is committed."""
-        self._finished += 1
+        """A generation of a run is committed; `skipped` when an earlier session did it, and it was only looked at."""
+        if not skipped:
+            self._finished += 1
+            self._worked += 1
         if self._live is not None:
-            task = self._tasks[label]
+            task, last = self._tasks[label], generation == self._runs[label]
             self._live.start_task(task)
             self._live.update(
-                task, completed=float(max(generation, 1)), note="done" if generation == self._runs[label] else ""
+                task, completed=float(max(generation, 1)), note="done" if last else "", visible=not self._many
             )
+            if self._many:
+                self._live.update(self._tasks[""], completed=float(self._finished))
             return
         if not skipped:
             spent = time.monotonic() - self._begun
-            left = spent / self._finished * (self._units - self._finished)
+            left = spent / self._worked * (self._units - self._finished)
             self._line(f"{label}: generation {generation} done; {spent:.0f} s so far, about {left:.0f} s left")
 
     def say(self, text: str) -> None:

@@ -47,6 +47,7 @@ __all__ = [
     "generation_name",
     "open_experiment",
     "read_manifest",
+    "refuse_changes",
     "slug",
     "start_lock",
     "step",
@@ -214,13 +215,17 @@ def create_experiment(root: str | Path, *, toml: str, environment: Mapping[str, 
         if not path.exists():
             _refuse_foreign(experiment.root)
         else:
-            differences = [d for d in check_settings(experiment.settings(), new) if not _growth(d)]
-            hint = "set it back, or give another folder with --out"
-            refuse(differences, what=str(experiment.root), hint=hint)
+            refuse_changes(experiment, new)
         _record_environment(experiment, environment or {})
         if not path.exists() or check_settings(experiment.settings(), new):
             durable.write_text(path, toml)
     return experiment
+
+
+def refuse_changes(experiment: ExperimentFolder, settings: Mapping[str, Any]) -> None:
+    """SettingsChanged naming the fields, unless the settings are the stored ones, or more generations, seeds, arms."""
+    differences = [d for d in check_settings(experiment.settings(), settings) if not _growth(d)]
+    refuse(differences, what=str(experiment.root), hint="set it back, or give another folder with --out")
 
 
 def _refuse_foreign(root: Path) -> None:

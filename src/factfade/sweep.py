@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factfade import config, durable, judging, keys, registry, stages, store, versions
+from factfade import config, durable, judging, keys, registry, stages, status, store, versions
 from factfade.assembly import assemble
 from factfade.config import Experiment
 from factfade.errors import Inconclusive, OutOfSpace, RunFailed
@@ -19,11 +20,15 @@ STAGES_FILE = "stages.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a sweep came to: its folder, the stage calls over what is there, and the runs that failed."""
+    """What a sweep came to: its folder, the stage calls over what is there, and the runs that failed.
+
+    `stopped` when the time limit ended it: it may go on, and no stages are called.
+    """
 
     path: Path
     stages: StageReport | None
     failures: tuple[Mapping[str, Any], ...] = ()
+    stopped: bool = False
 
 
 def run(
@@ -33,6 +38,9 @@ def run(
     workers: int | None = None,
     allow: Sequence[str] = (),
     force: bool = False,
+    arms: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    time_limit: float | None = None,
 ) -> Outcome:
     """Runs every arm and seed of an experiment into `out`/<name>; what is committed there already is not repeated.
 
@@ -40,21 +48,27 @@ def run(
     experiment before generation 1. Raises SettingsChanged when the folder was made with other settings, RunFailed when
     the start model could not be evaluated, and when every run failed with nothing to call. Else the runs that failed
     are in the Outcome, beside the calls of what they and the others had committed. `force` goes on where the disk looks
-    too small.
+    too small. `arms` and `seeds` run a part of the sweep (None: all of it); the folder is the whole sweep's, so that
+    other calls run the rest. `time_limit` are seconds from the call on, after which it has ended, resumable.
     """
+    began = time.monotonic()
     root = Path(out) / experiment.experiment.name
+    runs = status.experiment_runs(experiment, arms, seeds)
     experiment.check_parts()
     inputs = check_inputs(experiment)
     check_disk(experiment, Path(out), force=force)
     folder = store.create_experiment(root, toml=to_toml(experiment), environment=record(experiment, inputs))
-    runs = [(arm, seed) for arm in experiment.arms for seed in experiment.experiment.seeds]
     with folder.lock():
-        launcher = registry.build("launcher", "local", workers=workers, threads=experiment.model.threads)
+        left = None if time_limit is None else max(time_limit - _reserve(time_limit) - (time.monotonic() - began), 0.0)
+        threads = experiment.model.threads
+        launcher = registry.build("launcher", "local", workers=workers, threads=threads, time_limit=left)
         failures = launcher.launch(root, runs, generations=experiment.experiment.generations, allow=allow)
         # Without generation 0 there is nothing to compare any run with.
         for failure in failures:
             if failure["arm"] == "":
                 raise RunFailed(f"the start model could not be evaluated: {failure['message']}", hint=failure["hint"])
+        if left is not None and not _complete(folder, experiment, runs, failures):
+            return Outcome(path=root, stages=None, failures=tuple(failures), stopped=True)
         try:
             report = call(root)
         except Inconclusive:
@@ -63,6 +77,23 @@ def run(
             first = failures[0]
             raise RunFailed(f"every run failed; {first['label']}: {first['message']}", hint=first["hint"]) from None
     return Outcome(path=root, stages=report, failures=tuple(failures))
+
+
+def _reserve(limit: float) -> float:
+    """Seconds that are kept back of a time limit, to end the workers and leave."""
+    return min(15.0, 0.1 * limit)
+
+
+def _complete(
+    folder: store.ExperimentFolder,
+    experiment: Experiment,
+    runs: Sequence[tuple[str, int]],
+    failures: Sequence[Mapping[str, Any]],
+) -> bool:
+    """Whether the start model and every run is complete, or has failed."""
+    over = {(failure["arm"], failure["seed"]) for failure in failures}
+    asked = {("", 0), *runs} - over
+    return all(run.complete for run in status.status(folder, experiment).runs if (run.arm, run.seed) in asked)
 
 
 def record(experiment: Experiment, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """Local processes, one thread each: the default launcher, and the worker that its processes run.
 
 A task is one generation of one run (or the evaluation of the start model). Everything a generation needs from the one
-before is on disk, so any worker can go on with any run: two workers share three arms evenly, and a start-up is paid
-once per worker. Workers read tasks from standard input and write events to standard output, one JSON object a line.
+before is on disk, so any worker can go on with any run: two workers share three arms evenly. A worker lives as long as
+the sweep, so that its start-up is paid once for all arms and seeds, and keeps what they share (`material`). Workers
+read tasks from standard input and write events to standard output, one JSON object a line. What runs and what failed
+is kept in the experiment's folder (`session`).
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import gc
 import json
 import os
 import queue
@@ -17,24 +20,32 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from factfade import durable
+from factfade import durable, status, store
+from factfade.config import parse
 from factfade.errors import EXIT_FAILED, FactfadeError, UsageError
 from factfade.progress import Display, JsonProgress, send
+from factfade.session import Recorder
 
 START = ""  # the arm name of the task that evaluates the start model
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalLauncher:
-    """Runs the arms and seeds of an experiment in `workers` local processes (default: one per `threads` cores)."""
+    """Runs the arms and seeds of an experiment in `workers` local processes (default: one per `threads` cores).
+
+    `time_limit` seconds after its start nothing is begun any more, and what is at work is ended: its committed steps
+    and shards stay, and the same command goes on from there.
+    """
 
     workers: int | None = None
     threads: int = 1
+    time_limit: float | None = None
 
     def launch(
         self, root: Path, runs: Sequence[tuple[str, int]], *, generations: int, allow: Sequence[str] = ()
@@ -42,12 +53,30 @@ class LocalLauncher:
         """Brings every (arm, seed) of `runs` to its last generation. Returns one dict per failure: label, message, hint
         and exit code; one failing run does not stop the others. Ctrl-C ends the workers and raises KeyboardInterrupt,
         a second one without waiting for them; what is committed stays."""
+        deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
         labels = {(START, 0): "start model"} | {run: f"{run[0]} seed {run[1]}" for run in runs}
         totals = {label: (generations if run[0] != START else 0) for run, label in labels.items()}
+        known = {(run.arm, run.seed): run for run in _known(root)}
+        done = {labels[key]: run.counts["done"] for key, run in known.items() if key in labels}
         count = min(self.workers or max((os.cpu_count() or 1) // self.threads, 1), max(len(runs), 1) + 1)
-        with Display(totals) as display:
-            board = _Board(root=root, labels=labels, generations=generations, allow=tuple(allow), display=display)
+        with Display(totals, done=done) as display:
+            board = _Board(
+                root=root,
+                labels=labels,
+                generations=generations,
+                allow=tuple(allow),
+                display=display,
+                known=known,
+                deadline=deadline,
+                recorder=Recorder(root, workers=count),
+            )
             return board.run(count, self.threads)
+
+
+def _known(root: Path) -> tuple[status.Run, ...]:
+    """What earlier sessions have done."""
+    folder = store.open_experiment(root)
+    return status.status(folder, parse(folder.settings(), where=str(root / store.EXPERIMENT))).runs
 
 
 @dataclass(kw_only=True)
@@ -59,22 +88,33 @@ class _Board:
     generations: int
     allow: tuple[str, ...]
     display: Display
+    known: Mapping[tuple[str, int], status.Run]
+    deadline: float | None
+    recorder: Recorder
     waiting: collections.deque[tuple[str, int, int]] = field(default_factory=collections.deque)
     failures: list[dict[str, Any]] = field(default_factory=list)
     events: queue.Queue[tuple[int, dict[str, Any] | None]] = field(default_factory=queue.Queue)
 
     def run(self, count: int, threads: int) -> list[dict[str, Any]]:
-        self.waiting.extend((arm, seed, 0 if arm == START else 1) for arm, seed in self.labels)
+        # A run goes on at its first generation that is not done; that task checks those before. One that is complete
+        # is checked by its last.
+        self.waiting.extend((arm, seed, self._first(arm, seed)) for arm, seed in self.labels)
         workers: dict[int, subprocess.Popen[str]] = {}
         busy: dict[int, tuple[str, int, int]] = {}
+        how = "interrupted"
         try:
             while self.waiting or busy:
-                while self.waiting and len(busy) < count:
+                while self.waiting and len(busy) < count and self._left() != 0.0:
                     free = next((i for i in range(count) if i not in busy), 0)
                     if free not in workers:
                         workers[free] = self._worker(free, threads)
                     busy[free] = self._give(workers[free])
-                index, event = self.events.get()
+                try:
+                    index, event = self.events.get(timeout=self._left())
+                except queue.Empty:
+                    how = "time limit"
+                    self.display.say(f"the time limit is near: {len(busy)} at work ended, what is committed is kept")
+                    return self.failures
                 if event is None:
                     worker = workers.pop(index, None)
                     if index in busy:
@@ -87,9 +127,24 @@ class _Board:
                         )
                 elif self._handle(event, busy[index]):
                     del busy[index]
+            how = "failed" if self.failures else "complete"
         finally:
-            _end(list(workers.values()))
+            try:
+                _end(list(workers.values()))
+            finally:
+                self.recorder.end(how)
         return self.failures
+
+    def _first(self, arm: str, seed: int) -> int:
+        """The generation at which a run goes on."""
+        if arm == START:
+            return 0
+        known = self.known.get((arm, seed))
+        return 1 if known is None else known.next
+
+    def _left(self) -> float | None:
+        """Seconds until the deadline, never below 0; None without one."""
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
     def _worker(self, index: int, threads: int) -> subprocess.Popen[str]:
         durable.make_folder(self.root / "logs")
@@ -124,6 +179,7 @@ class _Board:
         # A worker that died breaks the pipe: its end is the next event, and says how.
         with contextlib.suppress(BrokenPipeError):
             send(worker.stdin, {"arm": task[0], "seed": task[1], "generation": task[2], "allow": self.allow})
+        self.recorder.began(task)
         return task
 
     def _handle(self, event: dict[str, Any], task: tuple[str, int, int]) -> bool:
@@ -136,7 +192,9 @@ class _Board:
         if event["event"] == "failed":
             self._failed(task, event["message"], event["hint"], event["exit_code"])
             return True
-        self.display.finish(label, generation)
+        self.recorder.done(task)
+        known = self.known.get((arm, seed))
+        self.display.finish(label, generation, skipped=known is not None and known.complete)
         if arm != START and generation < self.generations:
             # At the end of the line: the arms advance together, so that a figure can be drawn early.
             self.waiting.append((arm, seed, generation + 1))
@@ -155,6 +213,7 @@ class _Board:
                 "exit_code": code,
             }
         )
+        self.recorder.failed(task, message, hint, code)
         self.display.say(f"{label}: generation {task[2]} failed: {message}")
 
 
@@ -197,9 +256,12 @@ def _ended(workers: Sequence[subprocess.Popen[str]], seconds: float) -> bool:
 
 
 def work(root: Path, tasks: IO[str], events: IO[str]) -> None:
-    """The worker: one task a line until the input ends."""
-    from factfade import loop, store
-    from factfade.config import parse
+    """The worker: one task a line until the input ends.
+
+    Models are opened several times a generation, and each time memory is collected. What the libraries hold for good
+    is set aside after each task, so that those collections look at what is new and not at a million old objects.
+    """
+    from factfade import loop
 
     experiment = parse(store.open_experiment(root).settings(), where=str(root / "experiment.toml"))
     for line in tasks:
@@ -225,8 +287,19 @@ def work(root: Path, tasks: IO[str], events: IO[str]) -> None:
                     "exit_code": EXIT_FAILED,
                 },
             )
+        except Exception as error:
+            # A part of somebody else's may raise anything. After an error of the device no work in this process holds.
+            traceback.print_exc()
+            if "CUDA error" in str(error):
+                raise
+            what = f"{type(error).__name__}: {error}"
+            hint = f"the traceback is in {root / 'logs'}; what is committed is kept"
+            send(events, {"event": "failed", "message": what, "hint": hint, "exit_code": EXIT_FAILED})
         else:
             send(events, {"event": "done"})
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
 
 def main(arguments: Sequence[str]) -> None:

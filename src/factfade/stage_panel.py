@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Run = tuple[str, int]
-# The columns of the evidence that are read here, its key first: a stage depends on no other.
+# The columns of the evidence that a stage and its words need: the key, what a position is called, what is read here.
 EVIDENCE_READ = (
-    *EVIDENCE_KEY, "entity", "template", "options", "accepted", "gold", "choice", "choice_correct",
-    "choice_confidence", "outcome", "answer_confidence", "prompt_sha256", "template_sha256",
+    *EVIDENCE_KEY, "checkpoint", "step", "entity", "template", "options", "accepted", "gold", "choice",
+    "choice_correct", "choice_confidence", "outcome", "answer_confidence", "prompt_sha256", "template_sha256",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factfade import analysis, stage_text
 from factfade.places import Places
 from tests.report.audited import audited
 
@@ -77,3 +78,17 @@ def test_no_sentence_of_a_report_speaks_of_generations_and_no_number_changes() -
     before = [c for call in case.report.calls for c in call.conditions]
     assert [(c.loss, c.low, c.high, c.n) for c in conditions] == [(c.loss, c.low, c.high, c.n) for c in before]
     assert found.onsets == case.report.onsets
+
+
+def test_the_lines_of_stages_and_findings_are_said_of_checkpoints() -> None:
+    case = audited(items=120, lost=20, wavering=12)
+    study = analysis.study_of(
+        case.evidence, case.fluency, case.own, controls={"checkpoints": None}, alpha=0.05, margin=0.05
+    )
+    found = analysis.beside_stages(study)
+    lines = stage_text.lines(case.report, found, why=True, places=STEPS)
+    assert [line for line in lines if FOREIGN.search(line)] == []
+    assert [line.split() for line in lines if line.startswith("  step ")] == [["step", "9", "10", "100", "4"]]
+    assert any(line.startswith("  - Stage C at checkpoint 4, ") for line in lines)
+    assert sum(bool(FOREIGN.search(line)) for line in stage_text.lines(case.report, found, why=True)) > 10
+    assert [line for line in stage_text.findings_lines(found, places=STEPS) if FOREIGN.search(line)] == []

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from factfade import analysis, auditfolder, foreign, reading, stages
 from factfade.config import Experiment
 from factfade.errors import Inconclusive, NotFound
+from factfade.places import Places
+from factfade.report.checkpoints import positions_of
 from factfade.stage_panel import build_panels
 from factfade.stage_sensitivity import Move, moves
 from factfade.store import ExperimentFolder
@@ -42,6 +44,8 @@ class Case:
     marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     twins: Mapping[str, str] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
+    """What the generations are called where they are shown."""
 
     def stages(self, rule: stages.Rule | None = None, *, draws: int = stages.DRAWS) -> StageReport:
         """The calls by `rule`, else by the declared one, else by the default."""
@@ -132,6 +136,7 @@ def experiment_case(
         declared=stages.Rule.from_section(experiment.stages),
         declared_sha256=str(folder.environment().get("stage_rule_sha256", "")) or None,
         marks={name: marks for name in experiment.arms if (marks := _marks(experiment, name))},
+        places=Places.of(positions_of(evidence)) if isinstance(folder, auditfolder.AuditFolder) else Places(),
         twins=experiment.twins(),
     )
 

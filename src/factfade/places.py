@@ -7,7 +7,7 @@ what is shown of an audit passes `Places.said`: "generation 3" becomes "step 500
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from factfade.verdicts import Condition, StageCall, StageReport
@@ -16,14 +16,16 @@ from factfade.verdicts import Condition, StageCall, StageReport
 _WORDS = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
-        (r"^checkpoints \(seed 0\)[:,] ", ""),
-        (r"^checkpoints, seed 0$", "The checkpoints"),
-        (r"^checkpoints, seed 0, ", ""),
+        (r"\bcheckpoints \(seed 0\)[:,] ", ""),
+        (r"\bcheckpoints, seed 0, ", ""),
+        (r"\bcheckpoints, seed 0\b", "the checkpoints"),
         (r"\bcheckpoints/seed-0, ", ""),
         (r"\bOne run each of checkpoints: ", "One training run: "),
         (r"\band at which generation, needs several seeds\b", "and at which step, needs several runs"),
         (r"\bNo control of its own: ", "There is no control run: "),
         (r"\bNo control of its own\.", ""),
+        (r"\bit has no control of its own\b", "there is no control run"),
+        (r"\btraining like checkpoints makes\b", "such training makes"),
         (r"\bdeclared before generation 1\b", "declared before the first evaluation"),
         (r"\bno generation after the start has\b", "no checkpoint has"),
         (r"\bthe two generations\b", "the two"),
@@ -109,6 +111,11 @@ class Places:
         text = _PLURAL.sub(lambda m: "Checkpoints" if m[1] == "G" else "checkpoints", text)
         text = _ONE.sub(lambda m: "Checkpoint" if m[1] == "G" else "checkpoint", text)
         return text.strip()
+
+    def lines(self, lines: Sequence[str]) -> list[str]:
+        """Lines of text in these words, each as far indented as it was; what has nothing to say of an audit goes."""
+        told = [(line, line[: len(line) - len(line.lstrip())] + self.said(line.lstrip())) for line in lines]
+        return [said for line, said in told if said.strip() or not line.strip()]
 
     def report(self, report: StageReport) -> StageReport:
         """The report with all of its sentences in these words; calls, numbers and rule are untouched."""

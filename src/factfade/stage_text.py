@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from factfade.places import Places
 from factfade.stage_sensitivity import Move
 from factfade.stage_words import lineage as lineage_words
 from factfade.verdicts import Finding, StageCall, StageReport
@@ -19,11 +20,19 @@ LEGEND = (
 
 
 def lines(
-    report: StageReport, findings: Sequence[Finding] = (), moved: Sequence[Move] = (), *, why: bool = False
+    report: StageReport,
+    findings: Sequence[Finding] = (),
+    moved: Sequence[Move] = (),
+    *,
+    why: bool = False,
+    places: Places | None = None,
 ) -> list[str]:
     """The guards first; then per lineage and seed its sentence, the table of calls, and the reasons of those calls
-    where the stage changes (`why`: of all); then the findings by estimand, other margins, the notes and the rule."""
+    where the stage changes (`why`: of all); then the findings by estimand, other margins, the notes and the rule.
+
+    `places` are what the generations are called: an audit's are checkpoints."""
     out: list[str] = []
+    places = places or Places()
     if report.guards:
         out += ["Before the stages: what the evidence itself warns of", *(f"  ! {note}" for note in report.guards)]
     for name, seed in sorted({(call.lineage, call.seed) for call in report.calls}):
@@ -31,7 +40,7 @@ def lines(
         own = sorted(
             (c for c in report.calls if (c.lineage, c.seed) == (name, seed)), key=lambda c: (c.format, c.generation)
         )
-        out += _table(report, name, seed, own)
+        out += _table(report, name, seed, own, places)
         shared = {call.attribution_sentence for call in own}
         if len(shared) == 1 and "" not in shared:
             out += ["", f"  {next(iter(shared))}"]
@@ -46,10 +55,10 @@ def lines(
         out += ["", LEGEND]
     out += [f"note: {note}" for note in report.notes]
     out.append(f"rule {report.rule_sha256[:12]}{_declared(report)}")
-    return out[1:] if out and not out[0] else out
+    return places.lines(out[1:] if out and not out[0] else out)
 
 
-def findings_lines(findings: Sequence[Finding], *, all_seeds: bool = False) -> list[str]:
+def findings_lines(findings: Sequence[Finding], *, all_seeds: bool = False, places: Places | None = None) -> list[str]:
     """Every finding's sentence, or the reason why there is none: the recipe's first, then by analysis.
 
     Of a lineage with several seeds the findings on single runs are those of its first seed, unless `all_seeds`.
@@ -75,7 +84,7 @@ def findings_lines(findings: Sequence[Finding], *, all_seeds: bool = False) -> l
     left = len(findings) - len(shown)
     if left:
         out += ["", f"{left:,} findings on further seeds are not printed: --all-seeds, or the path of one run."]
-    return out[1:]
+    return (places or Places()).lines(out[1:])
 
 
 def _place(finding: Finding) -> str:
@@ -84,7 +93,7 @@ def _place(finding: Finding) -> str:
     return f"{finding.lineage}{seed}{f', {finding.format}' if finding.format else ''}:"
 
 
-def _table(report: StageReport, name: str, seed: int, own: Sequence[StageCall]) -> Iterable[str]:
+def _table(report: StageReport, name: str, seed: int, own: Sequence[StageCall], places: Places) -> Iterable[str]:
     """One row per format, one column per generation, with onsets; the last row is the summary over formats."""
     generations = sorted({call.generation for call in own})
     onsets = {
@@ -93,14 +102,15 @@ def _table(report: StageReport, name: str, seed: int, own: Sequence[StageCall]) 
         if (o.lineage, o.seed) == (name, seed) and o.stage in ("B", "C")
     }
     width = max(len("over formats"), *(len(call.format) for call in own))
-    yield (f"  {'generation':<{width}}  " + "".join(f"{g:<6}" for g in generations)).rstrip()
+    wide = max(6, *(len(places.tick(g)) + 2 for g in generations))
+    yield (f"  {places.axis:<{width}}  " + "".join(f"{places.tick(g):<{wide}}" for g in generations)).rstrip()
     for format in sorted({call.format for call in own}):
         calls = {call.generation: call.stage for call in own if call.format == format}
         cells = [f"{_letter(calls[g])}{onsets.get((format, g), '')}" if g in calls else "" for g in generations]
-        yield (f"  {format:<{width}}  " + "".join(f"{cell:<6}" for cell in cells)).rstrip()
+        yield (f"  {format:<{width}}  " + "".join(f"{cell:<{wide}}" for cell in cells)).rstrip()
     whole = {o.generation: o.stage for o in report.overall if (o.lineage, o.seed) == (name, seed)}
     if len({call.format for call in own}) > 1 and whole:
-        yield f"  {'over formats':<{width}}  " + "".join(f"{_letter(whole[g]):<6}" for g in generations).rstrip()
+        yield f"  {'over formats':<{width}}  " + "".join(f"{_letter(whole[g]):<{wide}}" for g in generations).rstrip()
 
 
 def _letter(stage: str) -> str:

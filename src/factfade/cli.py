@@ -186,7 +186,7 @@ def stages(
     if as_json:
         print(json.dumps(judging.to_json(report, findings, moves), indent=2, ensure_ascii=True))
         return
-    for line in stage_text.lines(report, findings, moves, why=why):
+    for line in stage_text.lines(report, findings, moves, why=why, places=case.places):
         print(safe_text(line, limit=4000))
 
 
@@ -203,11 +203,12 @@ def analyse(
     """Trends, slopes and their ratios, losses over time, calibration, decay, diagnostics: each with its interval."""
     from factfade import analysis, judging, stage_text
 
-    found = analysis.analyse(judging.open_case(_existing(path), control=control).study(), kind)
+    case = judging.open_case(_existing(path), control=control)
+    found = analysis.analyse(case.study(), kind)
     if as_json:
         print(json.dumps(judging.findings_json(found), indent=2, ensure_ascii=True))
         return
-    for line in stage_text.findings_lines(found, all_seeds=all_seeds):
+    for line in stage_text.findings_lines(found, all_seeds=all_seeds, places=case.places):
         print(safe_text(line, limit=4000))
 
 

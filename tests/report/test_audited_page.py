@@ -92,6 +92,14 @@ def test_checkpoints_without_steps_are_numbered_and_named(case: Audited) -> None
 
 def test_the_terminal_speaks_of_checkpoints(data: PageData) -> None:
     assert FOREIGN.findall(terminal.plain(data)) == []
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=80)
+    for part in terminal.table(data):
+        console.print(part)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert FOREIGN.findall(told) == []
+    assert all(f"step {step}" in told for step in (9, 10, 100, 200))
 
 
 def test_every_lost_and_gained_fact_is_on_the_page(data: PageData, html: str) -> None:

@@ -36,6 +36,8 @@ def renderables(found: Checkpoints, colours: dict[str, str]) -> list[RenderableT
         name.append("\nthe base", style="dim") if row.position == 0 else name.append(
             f"\nstage {letter or '-'}", style=f"bold {colours.get(letter, '')}"
         )
+        if row.step is not None:
+            name.append(f"\nstep {row.step}", style="dim")
         lost = Text("-")
         if row.facts is not None:
             share = row.facts.lost_share

@@ -207,7 +207,7 @@ def test_the_sections_described_are_those_that_there_are() -> None:
 
 def parts_with_settings() -> list[tuple[str, str]]:
     """Parts whose settings stand in a table of their own in the file."""
-    groups = ("corpus", "questions", "format", "prompts", "pool", "objective", "after_training")
+    groups = ("corpus", "questions", "format", "prompts", "pool", "objective", "after_training", "facts")
     return [(group, kind) for group in groups for kind in registry.BUILTIN[group]]
 
 

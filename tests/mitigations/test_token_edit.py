@@ -159,7 +159,7 @@ def test_settings_are_refused_with_what_to_type() -> None:
 
 
 def test_a_generation_runs_with_it(tmp_path: Path) -> None:
-    arm = {"synthetic_fraction": 0.0, "pool": [{"kind": "token_edit", "threshold": 0.05, "top_k": 50}]}
+    arm = {"synthetic_fraction": 0.0, "pool": [{"kind": "token_edit", "threshold": 1e-4, "top_k": 50}]}
     folder = one_generation(tmp_path, arm)
     part = record(folder, "train")["pool"][1]
     assert part["in"] == part["out"] == 24

@@ -28,6 +28,15 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a sentence states: the `relation` of `entity` is `answer`."""
+
+    relation: str
+    entity: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tally:
     """Counts over many sentences; `known` counts the facts that the table can judge, `true` those that agree."""
 
@@ -40,22 +49,47 @@ class Tally:
 
 def sentences(text: str) -> Iterator[str]:
     """Sentences of a text: lines, cut after full stops and question marks that a blank follows."""
-    for line in text.splitlines():
+    for start, end in spans(text):
+        yield text[start:end]
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where the sentences of a text begin and end, without the blanks around them."""
+    at = 0
+    for line in text.splitlines(keepends=True):
         for sentence in re.split(r"(?<=[.?]) ", line):
-            if sentence.strip():
-                yield sentence.strip()
+            shown = sentence.strip()
+            if shown:
+                start = at + sentence.index(shown)
+                yield start, start + len(shown)
+            at += len(sentence) + 1
+        at -= 1  # the last piece of a line had no blank after it
 
 
 def judge(sentence: str) -> Judged:
     """The verdict on one sentence."""
     if len(sentence) > _MAX_SENTENCE:
         return Judged(grammatical=False)
+    if said := stated(sentence):
+        answer = answer_of(said.relation, said.entity)
+        return Judged(grammatical=True, fact=True, true=None if answer is None else answer == said.answer)
+    return Judged(grammatical=any(_agrees(match) for match in _filler_matches(sentence)))
+
+
+def stated(sentence: str) -> Said | None:
+    """The fact that a sentence states, true or not; None for a sentence that states none in the world's wordings."""
+    if len(sentence) > _MAX_SENTENCE:
+        return None
     for pattern, relation in _fact_patterns():
         if match := pattern.fullmatch(sentence):
             name = relation or match["rel"]
-            answer = _table().get((_phrases().get(name, name), match["x"]))
-            return Judged(grammatical=True, fact=True, true=None if answer is None else answer == match["a"])
-    return Judged(grammatical=any(_agrees(match) for match in _filler_matches(sentence)))
+            return Said(relation=_phrases().get(name, name), entity=match["x"], answer=match["a"])
+    return None
+
+
+def answer_of(relation: str, entity: str) -> str | None:
+    """The table's answer; None where it has none."""
+    return _table().get((relation, entity))
 
 
 def tally(texts: Iterable[str]) -> Tally:

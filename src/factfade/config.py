@@ -205,9 +205,9 @@ class StagesSection(Section):
 class ContrastSection(Section):
     """[contrast]: the primary comparison between arms, declared with the experiment, before any result.
 
-    Every arm of `arms` (default: all others) is compared with the arm `baseline`, paired by run seed, on the share of
-    questions right by choice in the last generation, the mean over `formats` (default: all that are evaluated, probes
-    excepted). Holm's correction runs over `arms`.
+    Every arm of `arms` is compared with the arm `baseline`, paired by run seed, on the share of questions right by
+    choice in the last generation, the mean over `formats` (default: all that are evaluated, probes excepted). Holm's
+    correction runs over `arms` (default: all others with the baseline's training budget, its control excepted).
     """
 
     baseline: str
@@ -388,7 +388,11 @@ class ArmPlan(Section):
     @property
     def prompting(self) -> dict[str, Any]:
         """What a prompts part is offered beside its own settings."""
-        return {"prompt_tokens": self.synthesis.prompt_tokens, "synthetic_fraction": self.arm.synthetic_fraction}
+        return {
+            "prompt_tokens": self.synthesis.prompt_tokens,
+            "new_tokens": self.synthesis.new_tokens,
+            "synthetic_fraction": self.arm.synthetic_fraction,
+        }
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

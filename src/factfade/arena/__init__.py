@@ -62,9 +62,11 @@ def arena(path: str | Path, *, baseline: str | None = None) -> Arena:
             hint=f"factfade run {folder.root / 'experiment.toml'} --out {folder.root.parent}",
         )
     as_declared = declared is not None and declared.baseline == chosen
-    family = tuple(declared.arms) if declared and as_declared else ()
     alpha = declared.alpha if declared else 0.05
-    rows = compare(runs, chosen, family=family, alpha=alpha, budgets=budgets(experiment, chosen))
+    common = budgets(experiment, chosen)
+    named = declared.arms if declared and as_declared else ()
+    family = named or [arm for arm, of in common.items() if of == "equal" and arm != experiment.control_of(chosen)]
+    rows = compare(runs, chosen, family=family, alpha=alpha, budgets=common)
     first = next(run for run in runs if run.arm == chosen)
     whole = Arena(
         name=experiment.experiment.name,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from factfade import synthesize, tables
 from factfade.data.blocks import BlockSource
 from factfade.errors import RunFailed
-from factfade.protocols import ModelSpec
+from factfade.protocols import Model, ModelSpec
 from factfade.records import Block, Document
 from factfade.store import RunFolder
 
@@ -30,7 +30,8 @@ TRAINING_SET_FILE = "training_set.jsonl"
 @dataclass(frozen=True, kw_only=True)
 class RunHistory:
     """Read-only view of the generations before `generation`. `source` cuts human text; it is None in steps that only
-    read what is stored. `spec` opens checkpoints, `trained_from` is the generation that the training starts from."""
+    read what is stored. `spec` opens checkpoints, `trained_from` is the generation that the training starts from;
+    `reader` is the model that is open in the step (synthesis)."""
 
     run: RunFolder
     generation: int
@@ -38,6 +39,7 @@ class RunHistory:
     source: BlockSource | None = None
     spec: Callable[[Path], ModelSpec] | None = None
     trained_from: int | None = None
+    reader: Model | None = None
 
     def human(self, *, generation: int, replaced: bool = False) -> Sequence[Document]:
         """Human documents of one generation's training, in the order of their blocks; `replaced` adds those that a
@@ -77,6 +79,20 @@ class RunHistory:
         if self.source is None:
             raise RunFailed("text is to be encoded where no model is open", hint="report this as a bug")
         return list(self.source.encode(text))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of ids by the tokenizer of the model that is open."""
+        return self._open().decode(tokens)
+
+    def room(self, tokens: Sequence[int]) -> int:
+        """Positions of the open model that are left behind a prompt of these ids."""
+        model = self._open()
+        return model.context - len(model.wrap(tokens))
+
+    def _open(self) -> Model:
+        if self.reader is None:
+            raise RunFailed("a model is asked for where none is open", hint="report this as a bug")
+        return self.reader
 
     def blocks(self, *, count: int, generation: int, seed: int, domain: str | None = None) -> Sequence[Block]:
         """Human blocks of a generation: they depend on run seed, generation and domain, never on the arm."""

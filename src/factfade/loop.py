@@ -92,7 +92,9 @@ class Work:
             source = BlockSource(
                 self.parts.corpus, model.encode, block_tokens=plan.synthesis.block, eos=model.facts["eos"]
             )
-            history = RunHistory(run=self.run, generation=g - 1, start=self.start, source=source, spec=self.parts.model)
+            history = RunHistory(
+                run=self.run, generation=g - 1, start=self.start, source=source, spec=self.parts.model, reader=model
+            )
             blocks = self.parts.prompts.blocks(history, count=plan.synthesis.blocks, generation=g, seed=self.seed)
             chosen, kept = synthesize.choose(blocks, plan.arm.synthetic_fraction, seed=self.seed, generation=g)
             rows = synthesize.synthesize(
@@ -115,7 +117,7 @@ class Work:
                 synthetic=len(rows),
                 human=len(kept),
                 junk=shares,
-                completions=synthesize.record(rows, plan.synthesis),
+                completions=synthesize.record(rows, plan.synthesis, chosen),
                 source=source.record(),
                 requested_synthetic_fraction=plan.arm.synthetic_fraction,
                 achieved_synthetic_fraction=shares["n"] / len(blocks),

@@ -362,6 +362,14 @@ class History(Protocol):
         """Ids of raw text, in steps where a model is open (synthesis)."""
         ...
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of ids, in steps where a model is open (synthesis)."""
+        ...
+
+    def room(self, tokens: Sequence[int]) -> int:
+        """Positions of the open model that are left behind a prompt of these ids (synthesis)."""
+        ...
+
     def blocks(self, *, count: int, generation: int, seed: int, domain: str | None = None) -> Sequence[Block]: ...
 
 

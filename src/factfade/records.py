@@ -228,7 +228,8 @@ class Block:
     """A run of `block_tokens` human tokens: its head is the prompt, its tail the human document it could be.
 
     `source` is "synthetic" where the tokens are a model's own text that is continued: such a block is a prompt only.
-    `anchor` is put before the prompt when the block is continued, and is never trained on.
+    `anchor` is put before the prompt when the block is continued, and is never trained on; `facts` are the ids of the
+    trusted facts that it states.
     """
 
     id: str
@@ -236,6 +237,7 @@ class Block:
     domain: str = ""
     source: Literal["human", "synthetic"] = "human"
     anchor: tuple[int, ...] = ()
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

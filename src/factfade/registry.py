@@ -95,6 +95,9 @@ BUILTIN: dict[str, dict[str, Part]] = {
         "shard_changed": Part(
             _M + "prompts:ShardChanged", "general, one shard of the first human text changed", "arXiv 2502.18865"
         ),
+        "fact_anchored": Part(
+            _M + "anchored:FactAnchored", "human blocks behind trusted facts that fit them", "arXiv 2601.19506"
+        ),
         "chained": Part(_M + "prompts:Chained", "the previous generation's own completions: no human text re-enters"),
     },
     "pool": {
@@ -144,6 +147,11 @@ BUILTIN: dict[str, dict[str, Part]] = {
             _M + "token_edit:TokenEdit",
             "human documents whose foreseen tokens are drawn anew by a model",
             "arXiv 2412.14689",
+        ),
+        "rgd_replay": Part(
+            _M + "replay:RgdReplay",
+            "earlier human text again, most of the domains that have become hardest",
+            "arXiv 2411.11932",
         ),
         "verifier": Part(
             _M + "verifier:Verifier",

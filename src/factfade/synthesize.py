@@ -151,8 +151,11 @@ def junk_gate(shares: Mapping[str, float], settings: SynthesisSection) -> None:
     )
 
 
-def record(rows: Sequence[Mapping[str, Any]], settings: SynthesisSection) -> dict[str, Any]:
-    """What the step's record says of its completions: asked for and got, how they were made, what was left out.
+def record(
+    rows: Sequence[Mapping[str, Any]], settings: SynthesisSection, blocks: Sequence[Block] = ()
+) -> dict[str, Any]:
+    """What the step's record says of its completions: asked for and got, how they were made, what was left out, and
+    what the `blocks` that were continued are anchored in.
 
     `replicates` marks completions that were padded on the right, as a published artefact was: not comparable with
     others.
@@ -176,6 +179,22 @@ def record(rows: Sequence[Mapping[str, Any]], settings: SynthesisSection) -> dic
         "through_end": settings.through_end,
         "replicates": "right-padded prompts of a published artefact" if settings.padding == "right" else None,
         "system": settings.system,
+        **_anchors(blocks),
+    }
+
+
+def _anchors(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Blocks with an anchor, its tokens, and the facts in it by prompt; nothing where no block has one."""
+    anchored = [block for block in blocks if block.anchor]
+    if not anchored:
+        return {}
+    return {
+        "anchors": {
+            "blocks": len(anchored),
+            "without": len(blocks) - len(anchored),
+            "tokens": sum(len(block.anchor) for block in anchored),
+            "facts": {block.id: list(block.facts) for block in anchored},
+        }
     }
 
 

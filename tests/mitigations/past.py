@@ -69,11 +69,11 @@ def document(
     )
 
 
-def one_generation(folder: Path, arm: Mapping[str, Any], **changes: Any) -> Path:
-    """Runs one generation of one arm of the small experiment; the folder of that generation."""
+def one_generation(folder: Path, arm: Mapping[str, Any], *, generations: int = 1, **changes: Any) -> Path:
+    """Runs one generation (or more) of one arm of the small experiment; the folder of the first."""
     spec = small.experiment(
         small.materials(folder),
-        experiment={"generations": 1},
+        experiment={"generations": generations},
         evaluation={"formats": [{"kind": "open_ended"}], "items": 2, "texts": 2, "prompts": 2, "free_answers": False},
         arms={"tried": dict(arm)},
         **changes,

@@ -186,7 +186,7 @@ def _rows(path: str) -> Iterator[dict[str, Any]]:
 
 def _row(row: Mapping[str, Any], path: str, number: int) -> dict[str, Any]:
     statement = optional(row, "statement", path, number) or ""
-    accepted = accepted_answers(row, path, number) if statement else ()
+    accepted: tuple[str, ...] = accepted_answers(row, path, number) if statement else ()
     candidates = strings(row, "candidates", path, number) if "candidates" in row else ()
     for text in (*([statement] if statement else []), *accepted, *candidates):
         if not _words(text):

@@ -129,6 +129,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[training.lora]": config.LoraSection,
     "[evaluation]": config.EvaluationSection,
     "[stages]": config.StagesSection,
+    "[contrast]": config.ContrastSection,
     "[arms.NAME]": config.Arm,
 }
 MAX_COUNT = 10**9  # "whole numbers go up to 1,000,000,000 where no other bound is named"
@@ -185,7 +186,7 @@ def test_every_setting_of_a_section_is_described_as_it_is(heading: str) -> None:
     schema = section.model_json_schema()["properties"]
     required = {name for name, field in section.model_fields.items() if field.is_required()}
     assert [row[0].strip("`") for row in rows] == list(section.model_fields)
-    given = dict.fromkeys(required, 0.5)
+    given = {name: "one" if schema[name].get("type") == "string" else 0.5 for name in required}
     plain = section.model_validate(given)
     for name, kind, default, meaning in rows:
         name = name.strip("`")

@@ -191,7 +191,7 @@ def _row(row: Mapping[str, Any], path: str, number: int) -> dict[str, Any]:
     for text in (*([statement] if statement else []), *accepted, *candidates):
         if not _words(text):
             raise DataError(f"{text[:60]!r} holds no word that could be looked for", file=path, line=number)
-    text = optional(row, "text", path, number) or (f"{statement} {accepted[0]}." if statement else "")
+    text = optional(row, "text", path, number) or "".join(f"{statement} {first}." for first in accepted[:1])
     if not text:
         text = short(text_field(row, "text", path, number), path, number)
     return {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from factfade import cli_domain
+from factfade import cli_arena, cli_domain
 from factfade.errors import (
     EXIT_FAILED,
     EXIT_SIGINT,
@@ -39,6 +39,7 @@ app = typer.Typer(
     help="Find which facts a language model loses when it is trained again and again on text that models wrote.",
 )
 app.add_typer(cli_domain.app, name="domain")
+app.command("arena")(cli_arena.arena)
 # typer's own error for wrong commands and options, which it does not export: the parent of the one it does.
 USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 Out = Annotated[Path, typer.Option(help="Folder that holds the experiments' folders.")]

@@ -125,6 +125,8 @@ FLOORS = {
     "cli_run": 6,
     "cli_domain": 6,
     "cli_arena": 6,
+    "cli_checkpoints": 6,
+    "cli_common": 6,
     "__init__": 7,
     "__main__": 7,
 }

@@ -1,4 +1,4 @@
-"""The command line: demo, run, report, stages, import, doctor, parts. It parses, calls, prints, sets the exit code."""
+"""The command line. It parses, calls, prints, sets the exit code; `cli_*` are its groups of commands."""
 
 from __future__ import annotations
 
@@ -12,24 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from factfade import cli_arena, cli_domain
-from factfade.errors import (
-    EXIT_FAILED,
-    EXIT_SIGINT,
-    EXIT_SIGTERM,
-    ConfigError,
-    FactfadeError,
-    NotFound,
-    Stopped,
-    UsageError,
-)
+from factfade import cli_arena, cli_checkpoints, cli_domain
+from factfade.cli_common import Allow, Force, Out, Set, Workers, existing, problem, show
+from factfade.errors import EXIT_FAILED, EXIT_SIGINT, EXIT_SIGTERM, ConfigError, FactfadeError, Stopped, UsageError
 from factfade.text import safe_text
 
 if TYPE_CHECKING:  # heavy: imported where used
     from factfade.cli_run import Asked
     from factfade.config import Experiment
     from factfade.sweep import Outcome
-    from factfade.verdicts import StageReport
 
 app = typer.Typer(
     name="factfade",
@@ -39,15 +30,8 @@ app = typer.Typer(
     help="Find which facts a language model loses when it is trained again and again on text that models wrote.",
 )
 app.add_typer(cli_domain.app, name="domain")
-app.command("arena")(cli_arena.arena)
 # typer's own error for wrong commands and options, which it does not export: the parent of the one it does.
 USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
-Out = Annotated[Path, typer.Option(help="Folder that holds the experiments' folders.")]
-Set = Annotated[list[str] | None, typer.Option("-o", help="Override a setting: section.key=value. Repeatable.")]
-Workers = Annotated[int | None, typer.Option(help="Local processes (default: one per core).", min=1)]
-Allow = Annotated[list[str] | None, typer.Option("--allow", help="A library whose version may differ on resume.")]
-Force = Annotated[bool, typer.Option("--force", help="Go on where the disk looks too small.")]
-Target = Annotated[Path, typer.Argument(help="An experiment's folder, or one run in it.")]
 
 
 @app.command()
@@ -101,60 +85,8 @@ def run(
     _run(experiment, asked.place, workers=workers, allow=allow, force=force, part=asked, time_limit=limit)
 
 
-@app.command()
-def audit(
-    paths: Annotated[list[str], typer.Argument(help="Checkpoints: folders, models, adapters, runs, globs, hub names.")],
-    against: Annotated[str, typer.Option(help="The base: a model's folder, a hub name, or world.")],
-    out: Annotated[Path, typer.Option(help="The audit's folder.")] = Path("audit"),
-    config: Annotated[Path | None, typer.Option(help="Settings: a TOML file.")] = None,
-    questions: Annotated[
-        list[str] | None, typer.Option(help="world, a JSON Lines file, a pack, or a folder of MMLU. Repeatable.")
-    ] = None,
-    name: Annotated[list[str] | None, typer.Option("--format", help="An instruction format. Repeatable.")] = None,
-    items: Annotated[int | None, typer.Option(help="At most so many questions, drawn by the seed.", min=1)] = None,
-    corpus: Annotated[str | None, typer.Option(help="Text for the fixed prompts: world, or a file.")] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="Put prompts through the chat template.")] = False,
-    override: Set = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A part of the questions: a minute on a small model.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, how long, and what it can see.")
-    ] = False,
-    reuse: Annotated[list[Path] | None, typer.Option(help="An audit whose evidence may be reused. Repeatable.")] = None,
-    allow: Allow = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an audit made with other settings.")] = False,
-) -> None:
-    """Which facts did each checkpoint lose, beside its base? Stages, lost and gained facts, a table and a page."""
-    from factfade import audit as auditing
-    from factfade import audit_plan, audit_settings
-
-    flags: dict[str, dict[str, Any]] = {
-        "audit": {"quick": quick or None},
-        "model": {"chat": "chat" if chat else None},
-        "corpus": audit_settings.corpus_spec(corpus) if corpus else {},
-        "evaluation": {
-            "questions": [audit_settings.question_spec(text) for text in questions] if questions else None,
-            "formats": name or None,
-            "items": items,
-        },
-    }
-    settings = audit_settings.load(config, override or (), flags=flags)
-    common: dict[str, Any] = {
-        "against": against, "out": out, "settings": settings, "reuse": reuse or (), "allow": allow or (),
-    }  # fmt: skip
-    if dry_run:
-        planned = audit_plan.plan(paths, **common)
-        for line in planned.lines():
-            print(safe_text(line, limit=2000))
-        return
-    from factfade.progress import Lines
-
-    done = auditing.audit(paths, **common, force=force, progress=Lines())
-    _show(done.path)
-    for one in done.failures:
-        failure = one.failure or {}
-        print(_problem(f"{one.name}: {failure.get('message')}", str(failure.get("hint", ""))), file=sys.stderr)
-    if done.failures:
-        raise typer.Exit(max(int((one.failure or {})["exit_code"]) for one in done.failures))
+for _command in (cli_checkpoints.audit, cli_checkpoints.compare, cli_checkpoints.gate, cli_arena.arena):
+    app.command()(_command)
 
 
 @app.command()
@@ -162,7 +94,7 @@ def report(path: Annotated[Path, typer.Argument(help="An experiment's or an audi
     """Write report.html again from what is stored, and print the table."""
     from factfade import auditfolder
 
-    _show(auditfolder.open_folder(_existing(path)).root)
+    show(auditfolder.open_folder(existing(path)).root)
 
 
 @app.command()
@@ -180,7 +112,7 @@ def stages(
     from factfade import analysis, judging, stage_text
     from factfade.stages import Rule
 
-    case = judging.open_case(_existing(path), control=control)
+    case = judging.open_case(existing(path), control=control)
     applied = None if rule is None else Rule.from_toml(rule)
     report, findings = case.stages(applied), analysis.beside_stages(case.study(applied))
     moves = case.sensitivity(applied) if sensitivity else ()
@@ -204,7 +136,7 @@ def analyse(
     """Trends, slopes and their ratios, losses over time, calibration, decay, diagnostics: each with its interval."""
     from factfade import analysis, judging, stage_text
 
-    case = judging.open_case(_existing(path), control=control)
+    case = judging.open_case(existing(path), control=control)
     found = analysis.analyse(case.study(), kind)
     if as_json:
         print(json.dumps(judging.findings_json(found), indent=2, ensure_ascii=True))
@@ -224,71 +156,13 @@ def metrics(
     """Every score of every metric with its n and its interval, one line each."""
     from factfade import judging, metrics
 
-    case = judging.open_case(_existing(path))
+    case = judging.open_case(existing(path))
     rows = metrics.compute(*case.tables(), kind)
     if as_json:
         print(json.dumps(metrics.records(rows), indent=2, ensure_ascii=True))
         return
     for line in metrics.lines(rows):
         print(safe_text(line, limit=500))
-
-
-@app.command()
-def compare(
-    a: Annotated[str, typer.Argument(help="Before: PATH, PATH:LINEAGE, PATH#SEED, PATH@GENERATION or @CHECKPOINT.")],
-    b: Annotated[str, typer.Argument(help="After, named like A. Without @ the last generation.")],
-    allow: Annotated[list[str] | None, typer.Option("--allow", help="A field that may differ. Repeatable.")] = None,
-    all_items: Annotated[bool, typer.Option("--all-items", help="Show every lost and gained question.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
-) -> None:
-    """Compare two checkpoints, runs, arms or evidence files, question by question."""
-    from factfade import compare as comparing
-    from factfade import compare_text
-
-    found = comparing.compare(a, b, allow=allow or ())
-    if as_json:
-        print(json.dumps(compare_text.to_json(found), indent=2, ensure_ascii=True, allow_nan=False))
-        return
-    for line in compare_text.lines(found, all_items=all_items):
-        print(safe_text(line, limit=2000))
-
-
-@app.command()
-def gate(
-    audit: Annotated[
-        str | None, typer.Argument(help="An audit, experiment, run, evidence, or gate.json; PATH@CHECKPOINT for one.")
-    ] = None,
-    policy: Annotated[Path, typer.Option(help="The policy's TOML file.")] = Path("policy.toml"),
-    out: Annotated[Path | None, typer.Option(help="Folder for gate.json, gate.xml (JUnit) and gate.md.")] = None,
-    inconclusive: Annotated[
-        str | None, typer.Option(help="fail (exit 3), or warn: exit 0 where only the sample is too small.")
-    ] = None,
-    init: Annotated[bool, typer.Option("--init", help="Write a commented policy and a job to start from.")] = False,
-    ci: Annotated[str, typer.Option(help="With --init: whose job: github, gitlab or none.")] = "github",
-    force: Annotated[bool, typer.Option("--force", help="With --init: write over existing files.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
-) -> None:
-    """Judge a checkpoint by a policy. Exit 0 pass, 1 breached, 3 inconclusive or missing."""
-    from factfade import gate as gating
-    from factfade import gate_files, gate_init
-    from factfade import policy as policies
-
-    if init:
-        for path in gate_init.init(audit, policy, ci=ci, force=force):
-            print(f"Wrote {safe_text(str(path), limit=500)}")
-        return
-    if audit is None:
-        raise UsageError("a gate judges something", hint="factfade gate AUDIT --policy policy.toml")
-    rule = policies.load(policy).judging(inconclusive)
-    verdict = gating.judge(audit, rule)
-    if out is not None:
-        gate_files.write(verdict, out)
-    if as_json:
-        print(gate_files.to_json(verdict), end="")
-    else:
-        for line in gate_files.lines(verdict):
-            print(safe_text(line, limit=2000))
-    raise typer.Exit(verdict.exit_code)
 
 
 @app.command("import")
@@ -328,7 +202,7 @@ def export_numbers(
     """Write the numbers out: parquet and CSV, LaTeX tables, figures, the model-index block of a model card."""
     from factfade.export import export
 
-    done = export(_existing(path), out, kinds=kind, control=control, force=force)
+    done = export(existing(path), out, kinds=kind, control=control, force=force)
     for note in done.notes:
         print(safe_text(note, limit=500))
     print(f"{len(done.files)} files in {safe_text(str(done.path), limit=500)}")
@@ -342,7 +216,7 @@ def verify(
     """Hash every file again, compute every table again, and say what could not be checked. Exit 0 verified, 5 not."""
     from factfade.verify import verify as verified
 
-    found = verified(_existing(path))
+    found = verified(existing(path))
     if as_json:
         print(json.dumps(found.to_json(), indent=2, ensure_ascii=True))
     else:
@@ -355,7 +229,7 @@ def doctor(path: Annotated[Path, typer.Argument(help="Folder whose runs are look
     """Versions, device, memory, disk, what is missing and the line that installs it."""
     from factfade.doctor import examine
 
-    findings = list(examine(_existing(path)))
+    findings = list(examine(existing(path)))
     for finding in findings:
         line = f"{'ok ' if finding.well else '!! '} {finding.what:<16} {finding.found}"
         print(safe_text(line + (f"   -> {finding.hint}" if finding.hint else ""), limit=500))
@@ -392,36 +266,14 @@ def _run(
         experiment, out, workers=workers, allow=allow or (), force=force, arms=arms, seeds=seeds, time_limit=time_limit
     )
     if not outcome.stopped:
-        _show(outcome.path, outcome.stages)
+        show(outcome.path, outcome.stages)
     _exit_for(outcome)
-
-
-def _show(root: Path, stages: StageReport | None = None) -> None:
-    from factfade.report import page, terminal
-
-    data = page.collect(root, stages)
-    terminal.show(data)
-    for line in _densities(root):
-        print(safe_text(line, limit=300))
-    print(f"\nThe page: {safe_text(str(page.build(root, data)), limit=500)}")
-
-
-def _densities(root: Path) -> list[str]:
-    """One line per arm whose corpus knows how dense it is in facts."""
-    from factfade import auditfolder
-
-    found: list[str] = []
-    for arm, corpus in auditfolder.open_folder(root).environment().get("corpora", {}).items():
-        density = corpus.get("density")
-        if density:
-            found.append(f"  {arm:<20} {density['facts_per_1000_words']:.1f} facts per 1,000 words of human text")
-    return ["", "Fact density of each arm's corpus:", *found] if found else []
 
 
 def _exit_for(outcome: Outcome) -> None:
     for failure in outcome.failures:
         print(
-            _problem(
+            problem(
                 f"{failure['label']}, generation {failure['generation']}: {failure['message']}", str(failure["hint"])
             ),
             file=sys.stderr,
@@ -433,16 +285,6 @@ def _exit_for(outcome: Outcome) -> None:
         )
     if outcome.failures:
         raise typer.Exit(max(int(f["exit_code"]) for f in outcome.failures))
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise NotFound(f"there is nothing at {path}", hint="give the folder of an experiment, e.g. runs/demo")
-    return path
-
-
-def _problem(message: str, hint: str) -> str:
-    return f"factfade: {safe_text(message, limit=2000)}" + (f"\n  {safe_text(hint, limit=1000)}" if hint else "")
 
 
 def _terminated(number: int, frame: FrameType | None) -> Any:
@@ -460,7 +302,7 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except FactfadeError as error:
-        print(_problem(error.message, error.hint), file=sys.stderr)
+        print(problem(error.message, error.hint), file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending: one more would only add a traceback
@@ -471,10 +313,10 @@ def main() -> None:
             print("factfade: terminated; what is done is kept: run the same command again to go on", file=sys.stderr)
         raise
     except USAGE_ERROR as error:
-        print(_problem(error.format_message(), "factfade --help lists commands and options"), file=sys.stderr)
+        print(problem(error.format_message(), "factfade --help lists commands and options"), file=sys.stderr)
         sys.exit(ConfigError.exit_code)
     except OSError as error:
-        print(_problem(f"it failed: {error}", "check the path, its permissions and the disk"), file=sys.stderr)
+        print(problem(f"it failed: {error}", "check the path, its permissions and the disk"), file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except Exception:  # noqa: BLE001  (a fault of ours: shown whole, and never with the exit code of a breached gate)
         traceback.print_exc()

@@ -73,7 +73,7 @@ def recipe_trend(arm: ArrayLike, control: ArrayLike, *, level: float = 0.90) -> 
 def paired_difference(arm: ArrayLike, other: ArrayLike, *, level: float = 0.95) -> RecipeTrend:
     """Paired t over seeds of arm minus other, both sides: as `recipe_trend`, with a two-sided p.
 
-    Where the seeds agree to the last digit, p is 2^(1 - seeds), at most 1 (a sign-flip test), or 1 at a difference of 0.
+    Where the seeds agree to the last digit, p is 2^(1 - seeds), at most 1 (a sign-flip test), or 1 at no difference.
     """
     found = recipe_trend(arm, other, level=level)
     if found.p is None:

@@ -144,10 +144,10 @@ def curves(measure: Measure, frame: Frame, arm: ArmPage, places: Places, *, smal
         last = next((p.score for p in reversed(curve.points) if p.score.value is not None), None) if curve else None
         if last is not None and last.value is not None:
             ends.append((frame.y(last.value), short(last.value, frame.unit), class_))
-    places = svg.spread([y for y, _, _ in ends], LABEL_GAP)
+    heights = svg.spread([y for y, _, _ in ends], LABEL_GAP)
     parts += [
         svg.text(WIDTH - RIGHT + 5, y + 3.5, label, class_=class_)
-        for y, (_, label, class_) in zip(places, ends, strict=True)
+        for y, (_, label, class_) in zip(heights, ends, strict=True)
     ]
     return [group(*parts, class_=arm_class(arm))]
 

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from factfade.errors import RunFailed
 from factfade.identity import checkpoint_identity
 from factfade.protocols import HeavyObjective, Model, Objective, Progress, Sources
-from factfade.records import Decoding, Document, Sampled, Scored, Trained, canonical_json, derived_seed, sha256_text
+from factfade.records import (
+    Decoding,
+    Document,
+    Likeliest,
+    Sampled,
+    Scored,
+    Trained,
+    canonical_json,
+    derived_seed,
+    sha256_text,
+)
 
 WEIGHTS = "model.safetensors"
 Values = NDArray[np.int64]
@@ -201,6 +211,12 @@ class Fitted:
     def nll(self, texts: Sequence[Sequence[int]], *, batch_tokens: int | None = None) -> list[tuple[float, int]]:
         """No text is put to it."""
         return [(0.0, 0) for _ in texts]
+
+    def likeliest(
+        self, texts: Sequence[Sequence[int]], *, k: int, at_least: float = 0.0, batch_tokens: int | None = None
+    ) -> list[list[Likeliest]]:
+        """No text is put to it."""
+        return [[] for _ in texts]
 
 
 @dataclass(frozen=True, kw_only=True)

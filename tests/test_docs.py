@@ -477,3 +477,32 @@ def test_the_documented_part_trains_a_generation(tmp_path: Path, monkeypatch: py
     repeating = sum(len(set(text.split())) < len(text.split()) for text in table["completion"])
     assert 24 - mixes[1]["achieved"]["documents"] == repeating > 0
     assert train["record"]["training"]["documents"]["dropped_documents"] == repeating
+
+
+# The pages of the mitigations
+
+MITIGATIONS = sorted((DOCS / "mitigations").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", MITIGATIONS, ids=lambda page: page.stem)
+def test_a_mitigations_page_says_what_it_costs_when_it_fails_and_how_to_write_it(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.splitlines()[0] == f"# {page.stem}"
+    for wanted in ("Cost", "When it fails", "ource"):
+        assert wanted in text
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        data = tomllib.loads(block)
+        data.setdefault("experiment", {"name": "page"})
+        data.setdefault("arms", {}).setdefault("human_only", {"synthetic_fraction": 0.0})
+        config.parse(data)
+
+
+def test_every_mitigation_has_a_page_and_the_overview_links_it() -> None:
+    kinds = {kind for group in ("pool", "objective", "after_training") for kind in registry.BUILTIN[group]}
+    plain = {"replace", "accumulate", "accumulate_subsample", "cross_entropy"}
+    pages = {page.stem for page in MITIGATIONS}
+    assert (kinds - plain) | {"fact_anchored", "recursive_stability"} == pages
+    overview = read("mitigations.md")
+    assert [name for name in sorted(pages) if f"(mitigations/{name}.md)" not in overview] == []

@@ -20,14 +20,14 @@ def arena(
 ) -> None:
     """Which remedy keeps the facts, at what cost? Every arm against one, paired by seed, at equal budget."""
     from factfade.arena import arena as found_in
-    from factfade.arena import figure as drawing
     from factfade.arena import tables
+    from factfade.export import pareto
 
     if as_json and markdown:
         raise UsageError("--json and --markdown are two forms of one table", hint="choose one")
     found = found_in(path, baseline=baseline)
     if figure is not None:
-        drawing.save(found, figure)
+        pareto.save(found, figure)
     if as_json:
         print(json.dumps(tables.to_json(found), indent=1))
     elif markdown:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
-from factfade.arena import Arena, compare, figure, front, tables
+from factfade.arena import Arena, compare, front, tables
 from factfade.arena.runs import RunSummary
 from factfade.arena.words import sentences
+from factfade.export import pareto
 
 
 def planted(arm: str, seed: int, knowledge: float, **over: Any) -> RunSummary:
@@ -170,7 +171,7 @@ def test_figure_is_drawn_in_three_forms_and_equal_twice() -> None:
     pytest.importorskip("matplotlib")
     runs = arms(none=NONE, better=BETTER, like=LIKE)
     arena = whole(runs, compare(runs, "none"))
-    one, other = figure.draw(arena), figure.draw(arena)
+    one, other = pareto.draw(arena), pareto.draw(arena)
     assert one == other
     assert set(one) == {"svg", "pdf", "png"}
     assert one["svg"].count(b"<path") > 10

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from factfade import arena, cli, loop, reading, store
 from factfade.errors import NotFound
 from factfade.progress import Silent
+from factfade.report import page
 from factfade.sweep import to_toml
 from tests import small
 
@@ -87,6 +88,16 @@ def test_the_command_prints_text_markdown_and_json(root: Path) -> None:
     assert "| half |" in said("--markdown")
     assert {row["arm"] for row in json.loads(said("--json"))["rows"]} == set(ARMS)
     assert "It was not declared before the runs: exploratory." in said("--baseline", "human_only")
+
+
+def test_the_page_shows_the_declared_comparison(root: Path) -> None:
+    made = page.collect(root)
+    assert [len(table.rows) for table in made.arena] == [4, 5, 4]
+    text = page.render(made)
+    assert 'id="arena"' in text
+    assert "Not complete, and left out: human_only seed 1, longer seed 1." in text
+    alone = page.collect(root / "half" / "seed-0")
+    assert (alone.arena, 'id="arena"' in page.render(alone)) == ((), False)
 
 
 def test_an_unknown_arm_is_refused(root: Path) -> None:

@@ -96,7 +96,7 @@ def cost_table(arena: Arena) -> tuple[list[str], list[list[str]]]:
 def lines(arena: Arena) -> list[str]:
     """What `factfade arena` prints."""
     out = [f"Arena {arena.name}: generation {arena.generation}, {len(arena.rows)} arms, {len(arena.runs)} runs", ""]
-    for title, (heads, cells) in _tables(arena):
+    for title, heads, cells in titled(arena):
         out += [title, "", *_aligned(heads, cells), ""]
     out += [safe_text(sentence, limit=4000) for sentence in arena.sentences]
     return out
@@ -105,7 +105,7 @@ def lines(arena: Arena) -> list[str]:
 def markdown(arena: Arena) -> str:
     """The same as Markdown."""
     out: list[str] = []
-    for title, (heads, cells) in _tables(arena):
+    for title, heads, cells in titled(arena):
         table = [_row(heads), _row(["---"] * len(heads)), *(_row(line) for line in cells)]
         out += [f"**{title}**", "", *table, ""]
     out += [f"- {safe_text(sentence, limit=4000)}" for sentence in arena.sentences]
@@ -117,20 +117,21 @@ def to_json(arena: Arena) -> dict[str, Any]:
     return asdict(arena)
 
 
-def _tables(arena: Arena) -> list[tuple[str, tuple[list[str], list[list[str]]]]]:
+def titled(arena: Arena) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Every table with its title, its heads and its cells."""
     return [
         (
             "What was kept: knowledge (mean over formats, 95% t interval over run seeds), first onset of B and C in "
             "any format (seeds that have one, middle generation), free answers that can be parsed, rise of own text's "
             "surprisal under the start model",
-            main_table(arena),
+            *main_table(arena),
         ),
-        ("Knowledge by format and by domain, % right by choice, means over seeds", kept_table(arena)),
+        ("Knowledge by format and by domain, % right by choice, means over seeds", *kept_table(arena)),
         (
             "What a run costs: means over seeds; human % of the tokens trained on; passes over the pool per training; "
             "seconds of synthesis, pool and training; front: nothing keeps as much for as few seconds and as little "
             "human text",
-            cost_table(arena),
+            *cost_table(arena),
         ),
     ]
 

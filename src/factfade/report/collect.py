@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from factfade import auditfolder, judging, reading
+from factfade.arena import Arena, arena
+from factfade.arena.tables import titled
 from factfade.auditfolder import AuditFolder
+from factfade.errors import Inconclusive
+from factfade.report.data import RecordTable
 from factfade.report.summary import Material
+from factfade.store import ExperimentFolder
 from factfade.verdicts import StageReport
 
 if TYPE_CHECKING:
@@ -26,6 +32,7 @@ def material(root: str | Path, report: StageReport | None = None) -> Material:
     case = judging.experiment_case(folder)
     whole, lineages = judging.scope(folder, case.controls)
     evidence, fluency, own = case.tables()
+    found = _arena(folder) if "contrast" in settings and lineages is None else None
     return Material(
         settings=settings,
         environment=folder.environment(),
@@ -39,7 +46,21 @@ def material(root: str | Path, report: StageReport | None = None) -> Material:
         only=None if lineages is None else frozenset(lineages),
         audited=isinstance(folder, AuditFolder),
         failures=failures_of(folder.record()) if isinstance(folder, AuditFolder) else (),
+        arena=tuple(_tables(found)) if found else (),
+        arena_sentences=found.sentences if found else (),
     )
+
+
+def _arena(folder: ExperimentFolder) -> Arena | None:
+    """The declared comparison between the arms; None while no run of the baseline is complete."""
+    with contextlib.suppress(Inconclusive):
+        return arena(folder.root)
+    return None
+
+
+def _tables(found: Arena) -> Iterator[RecordTable]:
+    for title, heads, cells in titled(found):
+        yield RecordTable(caption=title, head=tuple(heads), rows=tuple(tuple(row) for row in cells))
 
 
 def place(root: str | Path, name: str) -> Path:

@@ -306,4 +306,6 @@ class PageData:
     notes: tuple[str, ...] = ()
     record: tuple[RecordTable, ...] = field(default=())
     checkpoints: Checkpoints | None = None
+    arena: tuple[RecordTable, ...] = ()
+    arena_sentences: tuple[str, ...] = ()
     places: Places = field(default_factory=Places)

@@ -36,7 +36,8 @@ class Material:
     """What the store holds of an experiment. `own` are completions of the fixed prompts; `questions` texts by item.
 
     `only` names the runs that were asked for; None means all of the experiment. `audited`: the generations are
-    checkpoints that somebody else trained, of which `failures` (name, reason) could not be evaluated.
+    checkpoints that somebody else trained, of which `failures` (name, reason) could not be evaluated. `arena` is what
+    the declared comparison between arms gave, where there is one.
     """
 
     settings: Mapping[str, Any]
@@ -51,6 +52,8 @@ class Material:
     only: frozenset[tuple[str, int]] | None = None
     audited: bool = False
     failures: tuple[tuple[str, str], ...] = ()
+    arena: tuple[RecordTable, ...] = ()
+    arena_sentences: tuple[str, ...] = ()
 
 
 def summarise(material: Material) -> PageData:
@@ -88,6 +91,8 @@ def summarise(material: Material) -> PageData:
         notes=(*material.stages.notes, *material.stages.guards[SHOWN_GUARDS:]),
         record=_record(material, places),
         places=places,
+        arena=material.arena,
+        arena_sentences=material.arena_sentences,
         checkpoints=compared(evidence, panels, material.stages, material.questions) if material.audited else None,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from factfade import durable
 from factfade.arena.rows import Arena, Row
 from factfade.errors import ConfigError
+from factfade.export.figures import canvas, drawing, rendered
 from factfade.text import safe_text
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ def draw(arena: Arena) -> dict[str, bytes]:
     On the left every arm with its 95% t interval over run seeds, numbered by what it kept; on the right the numbers
     against the seconds of a run (a ratio to the baseline's), and against the human text among the tokens trained on.
     """
-    from factfade.export.figures import canvas, drawing, rendered
-
     rows = sorted(arena.rows, key=lambda row: (-(row.knowledge.value or 0.0), row.arm))
     base = arena.base.costs["seconds"] or 1.0
     with drawing():

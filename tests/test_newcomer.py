@@ -28,7 +28,8 @@ BUDGET = 600.0
 CHOICES = {
     "FILE.toml": "experiment.toml", "runs/NAME": "runs/demo", "DIR": "numbers", "FILE": "evidence.parquet",
     "LOGS": "logs/generation-0 logs/generation-1", "A": "runs/demo:human_only", "B": "runs/demo:general",
-    "BASE": "world",
+    "BASE": "world", "ARM": "general", "CORPUS": "world --documents 400", "SET": "world:geography",
+    "PASSAGES": "geography.jsonl",
 }  # fmt: skip
 # Not 0: a gate's verdict is its exit code, and `doctor` says with 4 that an optional package is missing.
 OTHER_CODES = {"gate": {0, 1, 3}, "doctor": {0, 4}}
@@ -41,6 +42,7 @@ PROMISED = {
     ],
     "import": ["evidence.parquet"],
     "audit": ["audit/report.html"],
+    "domain": ["geography.jsonl", "geography.record.json"],
 }  # fmt: skip
 SITE = '''
 """No network: an attempt to reach another machine is written down and fails."""

@@ -70,6 +70,17 @@ def test_control_trains_on_human_text_and_general_on_none(finished: Path) -> Non
     assert steps["human_only", 0, 1]["train"].record["steps"] == 3
 
 
+def test_a_step_says_what_it_took_on_the_clock_and_of_the_processor(finished: Path) -> None:
+    steps = reading.manifests(store.open_experiment(finished))
+    for name in ("synthesize", "train", "evaluate"):
+        times = steps["general", 0, 1][name].times
+        assert times["seconds"] > 0
+        assert times["processor_seconds"] > 0
+    train = steps["general", 0, 1]["train"].times
+    # All of the step: what a pool part asks of a model is paid for too, and so is what is done after the training.
+    assert train["seconds"] >= train["trainer_seconds"] + train["pool_seconds"] - 0.002
+
+
 def test_generations_differ_and_start_from_the_one_before(finished: Path) -> None:
     steps = reading.manifests(store.open_experiment(finished))
     first, second = (steps["general", 0, g]["train"].record["identity"] for g in (1, 2))

@@ -68,7 +68,7 @@ def evaluate(
     def at(**columns: Any) -> Row:
         return {"lineage": lineage, "seed": seed, "generation": generation, **columns}
 
-    began = time.monotonic()
+    began, used = time.monotonic(), time.process_time()
     shards = list(_blocks(material, settings.shard_items))
     total, counts, seconds = len(shards) + 3, {}, 0.0
     for done, (name, block, puts) in enumerate(shards):
@@ -101,7 +101,12 @@ def evaluate(
         tables.write(draft.path / FLUENCY_FILE, [*held_out, *under], "fluency")
         tables.write(draft.path / OWN_FILE, own, "completions")
         draft.record.update(_plain(record))
-        draft.times.update(seconds=time.monotonic() - began, evidence_seconds=seconds, peak_memory_bytes=_peak_memory())
+        draft.times.update(
+            seconds=time.monotonic() - began,
+            processor_seconds=round(time.process_time() - used, 3),
+            evidence_seconds=seconds,
+            peak_memory_bytes=_peak_memory(),
+        )
     progress.step("evaluate", total, total)
     return {**step.manifest.record, "times": dict(step.manifest.times)}
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
+# Lineage, seed, generation (of an audit: the position of a checkpoint).
+Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +95,21 @@ def clusters_of(evidence: pd.DataFrame) -> Codes:
     item, entity_text = factorized(as_text(evidence, "item")), as_text(evidence, "entity")
     entity = factorized(entity_text)
     return np.where(entity_text == "", item + int(entity.max(initial=0)) + 1, entity)
+
+
+def names_of(evidence: pd.DataFrame) -> dict[Place, tuple[str, int | None]]:
+    """Name and step of the checkpoint at every lineage, seed and position: of the columns `checkpoint` and `step`."""
+    keys = evidence[["lineage", "seed", "generation"]]
+    label, step = as_text(evidence, "checkpoint"), as_float(evidence, "step")
+    found: dict[Place, tuple[str, int | None]] = {}
+    for at in np.flatnonzero(~keys.duplicated().to_numpy()).tolist():
+        lineage, seed, position = keys.iloc[at]
+        name = str(label[at]) or ("the base" if position == 0 else f"checkpoint {position}")
+        known = int(step[at]) if step[at] == step[at] else None
+        found[str(lineage), int(seed), int(position)] = (name, known)
+    return found
+
+
+def positions_of(evidence: pd.DataFrame) -> dict[int, tuple[str, int | None]]:
+    """Name and step of the checkpoint at every position: of the first lineage that has it."""
+    return {place[2]: one for place, one in sorted(names_of(evidence).items(), reverse=True)}

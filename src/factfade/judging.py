@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factfade import analysis, auditfolder, foreign, reading, stages
+from factfade.columns import positions_of
 from factfade.config import Experiment
 from factfade.errors import Inconclusive, NotFound
 from factfade.places import Places
-from factfade.report.checkpoints import positions_of
 from factfade.stage_panel import build_panels
 from factfade.stage_sensitivity import Move, moves
 from factfade.store import ExperimentFolder

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from factfade import durable, keys, stages, world
 from factfade.auditfolder import AUDIT, EARLIER, RECORD, AuditFolder
+from factfade.columns import names_of
 from factfade.config import Experiment
 from factfade.errors import FactfadeError, NotFound
 from factfade.evidence_cache import Content, content_of, has_tokenizer
@@ -26,7 +27,6 @@ from factfade.judging import Case
 from factfade.models.loading import WORLD
 from factfade.places import Places
 from factfade.records import sha256_text
-from factfade.report.checkpoints import names_of
 from factfade.text import safe_text
 from factfade.verify_files import Check, Found, rule_check
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from factfade.columns import Codes, Floats, as_float, as_text
+from factfade.columns import Codes, Floats, Place, as_text, names_of
 from factfade.records import PROBES
 from factfade.report import changes, estimates, measures, saying
 from factfade.report.data import Change, CheckpointRow, Checkpoints, DomainFacts, FactChange, Facts
@@ -25,7 +25,6 @@ from factfade.verdicts import Score, StageReport
 if TYPE_CHECKING:
     import pandas as pd
 
-Place = tuple[str, int, int]
 LEVEL = estimates.LEVEL
 
 
@@ -55,24 +54,6 @@ def compared(
     if not rows:
         return None
     return Checkpoints(base=tuple(base), rows=tuple(rows), sentence=saying.audit(rows))
-
-
-def names_of(evidence: pd.DataFrame) -> dict[Place, tuple[str, int | None]]:
-    """Name and step of the checkpoint at every lineage, seed and position: of the columns `checkpoint` and `step`."""
-    keys = evidence[["lineage", "seed", "generation"]]
-    label, step = as_text(evidence, "checkpoint"), as_float(evidence, "step")
-    found: dict[Place, tuple[str, int | None]] = {}
-    for at in np.flatnonzero(~keys.duplicated().to_numpy()).tolist():
-        lineage, seed, position = keys.iloc[at]
-        name = str(label[at]) or ("the base" if position == 0 else f"checkpoint {position}")
-        known = int(step[at]) if step[at] == step[at] else None
-        found[str(lineage), int(seed), int(position)] = (name, known)
-    return found
-
-
-def positions_of(evidence: pd.DataFrame) -> dict[int, tuple[str, int | None]]:
-    """Name and step of the checkpoint at every position: of the first lineage that has it."""
-    return {place[2]: one for place, one in sorted(names_of(evidence).items(), reverse=True)}
 
 
 # ---------------------------------------------------------------------------------------------------------------

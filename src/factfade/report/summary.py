@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from factfade.columns import as_text
+from factfade.columns import as_text, positions_of
 from factfade.manifest import Manifest
 from factfade.places import Places
 from factfade.records import PROBES
 from factfade.report import changes, measures, record
-from factfade.report.checkpoints import compared, positions_of
+from factfade.report.checkpoints import compared
 from factfade.report.data import ArmPage, Measure, PageData, Panel, RecordTable
 from factfade.report.wording import STAGE_NAMES, plain_name
 from factfade.stage_panel import Panels, build_panels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,11 @@ class Answers:
     choice: Floats
     prompt_sha256: NDArray[Any]
     template_sha256: NDArray[Any]
+
+    @cached_property
+    def templated(self) -> bool:
+        """Whether any row was put through a chat template; looked for once, in all rows."""
+        return bool(np.any(self.template_sha256 != ""))
 
 
 def as_float(table: pd.DataFrame, column: str) -> Floats:

@@ -112,8 +112,7 @@ def _changed(panels: Panels, panel: Panel, found: _Found) -> None:
             both = (first != "") & (now != "")
             if flag == "template_changed":
                 # "" is a raw prompt here: it differs from any template, where the rows are there.
-                stored = bool(np.any(values != ""))
-                both = (panel.rows[:, start] >= 0) & (panel.rows[:, place] >= 0) & stored
+                both = (panel.rows[:, start] >= 0) & (panel.rows[:, place] >= 0) & panels.answers.templated
             count = int(np.sum(both & (first != now)))
             if count:
                 found.say_at(generation, flag, words.changed(panel, generation, flag, count, int(both.sum())))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from factfade.columns import positions_of
 from factfade.config import Experiment
 from factfade.errors import Inconclusive, NotFound
 from factfade.places import Places
-from factfade.stage_panel import build_panels
+from factfade.stage_panel import Panels, build_panels
 from factfade.stage_sensitivity import Move, moves
 from factfade.store import ExperimentFolder
 from factfade.verdicts import Finding, StageReport
@@ -47,13 +48,16 @@ class Case:
     places: Places = field(default_factory=Places)
     """What the generations are called where they are shown."""
 
+    @cached_property
+    def panels(self) -> Panels:
+        """The tables, aligned once. Raises DataError for repeated keys."""
+        return build_panels(self.evidence, self.fluency, self.own)
+
     def stages(self, rule: stages.Rule | None = None, *, draws: int = stages.DRAWS) -> StageReport:
         """The calls by `rule`, else by the declared one, else by the default."""
         applied = rule or self.declared or stages.Rule()
-        report = stages.call_stages(
-            self.evidence,
-            self.fluency,
-            self.own,
+        report = stages.call_panels(
+            self.panels,
             applied,
             controls=self.controls,
             draws=draws,
@@ -71,8 +75,7 @@ class Case:
 
     def sensitivity(self, rule: stages.Rule | None = None) -> tuple[Move, ...]:
         """How the onsets move when one margin of the rule is smaller or larger."""
-        panels = build_panels(self.evidence, self.fluency, self.own)
-        return moves(panels, rule or self.declared or stages.Rule(), controls=self.controls, marks=self.marks)
+        return moves(self.panels, rule or self.declared or stages.Rule(), controls=self.controls, marks=self.marks)
 
     def study(self, rule: stages.Rule | None = None) -> analysis.Study:
         """The tables as the analyses take them, at the error rate and the margin of the rule."""

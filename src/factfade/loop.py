@@ -154,10 +154,7 @@ class Work:
                 sources=self.parts.sources(),
             )
             after = [dict(part.apply(out, history)) for part in self.parts.after_training]
-            # "seconds" is the whole step's: the pool parts, the training, and what is done after it.
-            names = {"seconds": "trainer_seconds"}
-            draft.times.update({names.get(name, name): value for name, value in trained.times.items()})
-            draft.times.update(pool_seconds=pooled.seconds)
+            draft.times.update(trained.times, pool_seconds=pooled.seconds)
             draft.record.update(
                 identity=checkpoint_identity(out),
                 steps=trained.steps,

@@ -190,3 +190,23 @@ def test_power_sentence_follows_the_spread() -> None:
     draws = random.normal(least, sd, size=(20_000, 5))
     power = float(np.mean(scipy_stats.ttest_1samp(draws, 0, axis=1).pvalue <= 0.05))
     assert power == pytest.approx(0.8, abs=0.01)
+
+
+def test_arms_are_compared_by_processor_seconds_where_every_run_has_them() -> None:
+    """By the clock the second arm took longer; by the processor, which other work does not change, half as long."""
+
+    def run(arm: str, clock: float, processor: float) -> RunSummary:
+        costs = {"seconds": clock, "processor_seconds": processor, "trained_tokens": 1.0, "human_share": 0.0}
+        return planted(arm, 0, 0.5, costs=costs)
+
+    both = [run("none", 10.0, 8.0), run("half", 30.0, 4.0)]
+    table = tables.cost_table(whole(both, compare(both, "none")))
+    place = table[0].index("seconds")
+    assert [line[place : place + 2] for line in table[1]] == [["8", "1.00"], ["4", "0.50"]]
+    assert [row.front for row in compare(both, "none")] == [False, True]
+    unknown = [both[0], run("half", 30.0, float("nan"))]
+    assert [line[place : place + 2] for line in tables.cost_table(whole(unknown, compare(unknown, "none")))[1]] == [
+        ["10", "1.00"],
+        ["30", "3.00"],
+    ]
+    assert [row.front for row in compare(unknown, "none")] == [True, False]

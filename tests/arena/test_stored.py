@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from factfade import arena, cli, loop, reading, store
+from factfade import arena, cli, judging, loop, reading, store
 from factfade.errors import NotFound
 from factfade.progress import Silent
 from factfade.report import page
@@ -57,6 +57,19 @@ def test_knowledge_is_the_mean_over_formats_of_the_share_right(root: Path) -> No
     row = next(row for row in found.rows if row.arm == "half")
     assert row.contrast is not None
     assert row.contrast.difference.value == pytest.approx(np.mean([half[s] - base[s] for s in base]))
+
+
+def test_costs_are_those_of_the_stored_steps(root: Path) -> None:
+    steps = reading.manifests(store.open_experiment(root))["half", 0, 1]
+    run = next(run for run in arena.arena(root).runs if (run.arm, run.seed) == ("half", 0))
+    for name in ("seconds", "processor_seconds"):
+        assert run.costs[name] == pytest.approx(sum(steps[step].times[name] for step in ("synthesize", "train")))
+    assert arena.arena(root).clock == "processor_seconds"
+
+
+def test_a_case_that_was_read_and_judged_gives_the_same_arena(root: Path) -> None:
+    case = judging.open_case(root)
+    assert arena.arena(root, case=case, report=case.stages()) == arena.arena(root)
 
 
 def test_missing_runs_are_named_and_own_budgets_are_out_of_the_family(root: Path) -> None:

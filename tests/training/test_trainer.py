@@ -229,7 +229,7 @@ def test_the_record_says_what_was_asked_and_what_was_done(tiny_llama: Path, tmp_
     assert steps.seen == [("train", 1, 2), ("train", 2, 2)]
     assert record["objective"] == {"kind": "CrossEntropy"}
     assert not any("second" in name for name in record)
-    assert trained.times["seconds"] >= trained.times["training_seconds"] > 0
+    assert trained.times["trainer_seconds"] >= trained.times["training_seconds"] > 0
 
 
 class Poisoned:

@@ -16,25 +16,32 @@ from pathlib import Path
 
 import numpy as np
 
-from factfade import auditfolder
-from factfade.arena.rows import COSTS, Arena, Contrast, Row
+from factfade import auditfolder, judging
+from factfade.arena.rows import COSTS, Arena, Contrast, Row, clock
 from factfade.arena.runs import RunSummary, summarise
 from factfade.arena.words import sentences
 from factfade.config import Experiment
 from factfade.errors import Inconclusive, NotFound
+from factfade.judging import Case
+from factfade.stage_panel import EVIDENCE_READ
 from factfade.stats.intervals import Interval, mean
 from factfade.stats.multiplicity import holm
 from factfade.stats.seeds import detectable_with_seeds, paired_difference
+from factfade.store import ExperimentFolder
+from factfade.verdicts import StageReport
 
 __all__ = ["Arena", "Contrast", "Row", "RunSummary", "arena", "budgets", "compare", "front"]
 
 
-def arena(path: str | Path, *, baseline: str | None = None) -> Arena:
+def arena(
+    path: str | Path, *, baseline: str | None = None, case: Case | None = None, report: StageReport | None = None
+) -> Arena:
     """The arena of an experiment's folder. `baseline` takes the place of the declared one, which the result then says.
+    `case` and its `report` of stages are the folder's, where they were read and judged already.
 
     Raises NotFound where there is no experiment or no such arm, Inconclusive where nothing can be compared yet.
     """
-    folder = auditfolder.open_folder(path)
+    folder = ExperimentFolder(root=auditfolder.open_folder(path).root)
     experiment = Experiment.model_validate(folder.settings())
     declared = experiment.contrast
     chosen = baseline or (declared.baseline if declared else None)
@@ -45,17 +52,14 @@ def arena(path: str | Path, *, baseline: str | None = None) -> Arena:
         )
     if chosen not in experiment.arms:
         raise NotFound(f"there is no arm {chosen!r}", hint=f"one of {', '.join(experiment.arms)}")
-    wanted = declared.formats if declared and declared.formats else None
     last = experiment.experiment.generations
-    runs: list[RunSummary] = []
-    missing: list[tuple[str, int]] = []
-    for arm in experiment.arms:
-        for seed in experiment.experiment.seeds:
-            found = summarise(folder, experiment, arm, seed, generation=last, formats=wanted)
-            if found is None:
-                missing.append((arm, seed))
-            else:
-                runs.append(found)
+    case = case or judging.experiment_case(folder, columns=(*EVIDENCE_READ, "domain"))
+    wanted = declared.formats if declared and declared.formats else None
+    runs = summarise(case, report or case.stages(draws=0), folder, generation=last, formats=wanted)
+    done = {(run.arm, run.seed) for run in runs}
+    missing = [
+        (arm, seed) for arm in experiment.arms for seed in experiment.experiment.seeds if (arm, seed) not in done
+    ]
     if not any(run.arm == chosen for run in runs):
         raise Inconclusive(
             f"no run of the baseline {chosen!r} has reached generation {last}",
@@ -129,7 +133,7 @@ def compare(
         )
         for arm in arms
     ]
-    ends = front([((row.costs["seconds"], row.costs["human_share"]), row.knowledge.value) for row in rows])
+    ends = front([((row.costs[clock(runs)], row.costs["human_share"]), row.knowledge.value) for row in rows])
     rows = [replace(row, front=end) for row, end in zip(rows, ends, strict=True)]
     return sorted(rows, key=lambda row: (row.arm != baseline, -_or_nan(row.knowledge.value), row.arm))
 

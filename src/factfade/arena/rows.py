@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from factfade.arena.runs import RunSummary
+from factfade.arena.runs import TIMES, RunSummary
 from factfade.stats.intervals import Interval
 
 #: Costs of a run, in the order of the table. `human_share` is that of the tokens trained on; `repeats` how often the
 #: pool was read in a training.
 COSTS = (
     "trained_tokens", "optimizer_steps", "human_share", "repeats", "synthesized_tokens", "scored_tokens",
-    "verifier_calls", "detector_calls", "seconds", "peak_memory_bytes",
+    "verifier_calls", "detector_calls", *TIMES, "peak_memory_bytes",
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ class Row:
     `formats` and `domains` are shares right by choice; `parseable` the share of free answers that can be parsed, mean
     over formats; `nats` the rise of own text's surprisal under the start model; `onsets` by stage the generation of
     each seed's first onset in any format (None: none), provisional ones included. `front`: no other arm keeps as much
-    for at most as many seconds and as much human text.
+    for at most as much time and as much human text.
     """
 
     arm: str
@@ -76,6 +77,17 @@ class Arena:
     sentences: tuple[str, ...] = field(default_factory=tuple)
 
     @property
+    def clock(self) -> str:
+        """Which of a run's times is compared: the processor's where every run has it, else those by the clock."""
+        return clock(self.runs)
+
+    @property
     def base(self) -> Row:
         """The baseline's row."""
         return next(row for row in self.rows if row.arm == self.baseline)
+
+
+def clock(runs: Sequence[RunSummary]) -> str:
+    """The name among `TIMES` of the time that the runs are compared by."""
+    known = [run.costs.get("processor_seconds", math.nan) for run in runs]
+    return "seconds" if not known or any(math.isnan(seconds) for seconds in known) else "processor_seconds"

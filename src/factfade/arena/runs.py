@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from factfade import reading, stages
-from factfade.config import Experiment
+from factfade.columns import Place
+from factfade.judging import Case
 from factfade.records import COSTS as PART_COSTS
 from factfade.records import PROBES
-from factfade.stage_panel import Panel, Panels, build_panels
-from factfade.stages import call_panels
+from factfade.report.measures import own_cells
+from factfade.stage_panel import Panel, Run
 from factfade.steps import committed_steps
 from factfade.store import ExperimentFolder
+from factfade.verdicts import StageReport
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Seconds by a clock, and those of the processor: the first grow when other work shares the machine.
+TIMES = ("seconds", "processor_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,43 +48,43 @@ class RunSummary:
 
 
 def summarise(
-    folder: ExperimentFolder,
-    experiment: Experiment,
-    arm: str,
-    seed: int,
-    *,
+    case: Case, report: StageReport, folder: ExperimentFolder, *, generation: int, formats: Sequence[str] | None = None
+) -> list[RunSummary]:
+    """The summary of every run that has `generation` evaluated. `report` are the case's calls; `formats` None: all."""
+    runs: dict[Run, dict[str, Panel]] = {}
+    for (arm, seed, name), panel in sorted(case.panels.formats.items()):
+        if name not in PROBES and (formats is None or name in formats) and generation in panel.generations:
+            runs.setdefault((arm, seed), {})[name] = panel
+    texts = {(cell.lineage, cell.seed, cell.generation): cell.score.value for cell in own_cells(case.panels)}
+    return [
+        _summary(case.evidence, run, own, generation, texts, _onsets(report, run), costs(folder, *run, generation))
+        for run, own in runs.items()
+    ]
+
+
+def _summary(
+    evidence: pd.DataFrame,
+    run: Run,
+    own: Mapping[str, Panel],
     generation: int,
-    formats: Sequence[str] | None = None,
-) -> RunSummary | None:
-    """The summary of a run; None where its last generation is not evaluated yet. One run is read at a time."""
-    run = folder.run(arm, seed)
-    if "evaluate" not in committed_steps(run.generation(generation)):
-        return None
-    only = {(arm, seed)}
-    evidence = reading.load_evidence(folder, lineages=only)
-    panels = build_panels(
-        evidence, reading.load_fluency(folder, lineages=only), reading.load_own(folder, lineages=only)
-    )
-    own = {
-        name: panel
-        for (_, _, name), panel in sorted(panels.formats.items())
-        if name not in PROBES and (formats is None or name in formats)
-    }
+    texts: Mapping[Place, float | None],
+    onsets: Mapping[str, int],
+    paid: Mapping[str, float],
+) -> RunSummary:
     right = {name: _share(panel, panel.knowledge, generation) for name, panel in own.items()}
-    parsed = [_share(panel, panel.parseable, generation) for panel in own.values()]
-    first = next(iter(own.values()))
+    start, end = texts.get((*run, 0)), texts.get((*run, generation))
     return RunSummary(
-        arm=arm,
-        seed=seed,
-        items=len(np.unique(first.items)),
+        arm=run[0],
+        seed=run[1],
+        items=len(np.unique(next(iter(own.values())).items)),
         knowledge=float(np.mean(list(right.values()))),
         formats=right,
         domains=_domains(evidence, own.values(), generation),
         start={name: _share(panel, panel.knowledge, 0) for name, panel in own.items()},
-        parseable=_mean(parsed),
-        nats=_nats(panels, (arm, seed), generation),
-        onsets=_onsets(panels, stages.Rule.from_section(experiment.stages)),
-        costs=costs(folder, arm, seed, generation),
+        parseable=_mean([_share(panel, panel.parseable, generation) for panel in own.values()]),
+        nats=None if start is None or end is None else end - start,
+        onsets=onsets,
+        costs=paid,
     )
 
 
@@ -110,33 +114,21 @@ def _domains(evidence: pd.DataFrame, panels: Any, generation: int) -> dict[str, 
     return {domain: float(np.mean(shares)) for domain, shares in sorted(found.items())}
 
 
-def _nats(panels: Panels, run: tuple[str, int], generation: int) -> float | None:
-    """Rise of the surprisal of own text under the start model, generation 0 to the last, in nats per token."""
-    panel = panels.nats.get(run)
-    if panel is None or generation not in panel.generations or 0 not in panel.generations:
-        return None
-    nll, tokens = panel.values["nll"], panel.values["tokens"]
-    levels = [
-        float(np.nansum(nll[:, at]) / np.nansum(tokens[:, at]))
-        for at in (panel.generations.index(0), panel.generations.index(generation))
-        if np.nansum(tokens[:, at]) > 0
-    ]
-    return levels[1] - levels[0] if len(levels) == 2 else None
-
-
-def _onsets(panels: Panels, rule: stages.Rule) -> dict[str, int]:
-    report = call_panels(panels, rule, controls={}, draws=0)
+def _onsets(report: StageReport, run: Run) -> dict[str, int]:
     found: dict[str, int] = {}
     for onset in report.onsets:
-        if onset.stage in ("B", "C"):
+        if (onset.lineage, onset.seed) == run and onset.stage in ("B", "C"):
             found[onset.stage] = min(onset.generation, found.get(onset.stage, onset.generation))
     return found
 
 
 def costs(folder: ExperimentFolder, arm: str, seed: int, generations: int) -> dict[str, float]:
-    """What the generations up to the last one cost: tokens, calls, seconds of synthesis, pool and training, memory."""
+    """What the generations up to the last one cost: tokens, calls, seconds of synthesis, pool and training, memory.
+
+    `processor_seconds` are NaN where a step's were not recorded, or an accelerator did the work.
+    """
     total: dict[str, float] = dict.fromkeys(
-        ("trained_tokens", "optimizer_steps", "synthesized_tokens", "seconds", *PART_COSTS), 0.0
+        ("trained_tokens", "optimizer_steps", "synthesized_tokens", *TIMES, *PART_COSTS), 0.0
     )
     human = read = repeats = peak = 0.0
     run = folder.run(arm, seed)
@@ -148,7 +140,10 @@ def costs(folder: ExperimentFolder, arm: str, seed: int, generations: int) -> di
         total["optimizer_steps"] += train.record["steps"]
         total["synthesized_tokens"] += synthesize.record["completions"]["achieved"]["tokens"]
         # A step that another arm shares was paid there; its time is this arm's cost all the same.
-        total["seconds"] += float(train.times.get("seconds", 0.0)) + float(synthesize.times.get("seconds", 0.0))
+        for name in TIMES:
+            total[name] += sum(
+                _time(step.times, name, str(training.get("device", "cpu"))) for step in (train, synthesize)
+            )
         for part in train.record["pool"]:
             for name, value in part.get("costs", {}).items():
                 total[name] = total.get(name, 0.0) + float(value)
@@ -164,3 +159,9 @@ def costs(folder: ExperimentFolder, arm: str, seed: int, generations: int) -> di
         "repeats": repeats / generations,
         "peak_memory_bytes": peak,
     }
+
+
+def _time(times: Mapping[str, Any], name: str, device: str) -> float:
+    if name == "processor_seconds" and (name not in times or device != "cpu"):
+        return math.nan
+    return float(times.get(name, 0.0))

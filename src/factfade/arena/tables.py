@@ -13,6 +13,8 @@ from factfade.arena.words import interval, p_text, points
 from factfade.report.wording import plain_name
 from factfade.text import safe_text
 
+CLOCKS = {"seconds": "seconds by the clock", "processor_seconds": "seconds of the processor"}
+
 
 def onset(seen: Sequence[int | None]) -> str:
     """Onsets over seeds: how many have one, and the middle generation of those."""
@@ -67,7 +69,7 @@ def kept_table(arena: Arena) -> tuple[list[str], list[list[str]]]:
 
 def cost_table(arena: Arena) -> tuple[list[str], list[list[str]]]:
     """What a run of each arm costs, over all its generations."""
-    base = arena.base.costs["seconds"] or 1.0
+    base = arena.base.costs[arena.clock] or 1.0
     heads = [
         "arm", "tokens trained", "steps", "human %", "passes", "synthesized", "scored", "verifier", "detector",
         "seconds", "ratio", "peak MB", "front",
@@ -83,8 +85,8 @@ def cost_table(arena: Arena) -> tuple[list[str], list[list[str]]]:
                 _count(row.costs[name])
                 for name in ("synthesized_tokens", "scored_tokens", "verifier_calls", "detector_calls")
             ),
-            f"{row.costs['seconds']:.0f}",
-            f"{row.costs['seconds'] / base:.2f}",
+            f"{row.costs[arena.clock]:.0f}",
+            f"{row.costs[arena.clock] / base:.2f}",
             f"{row.costs['peak_memory_bytes'] / 1e6:.0f}",
             "yes" if row.front else "",
         ]
@@ -129,8 +131,8 @@ def titled(arena: Arena) -> list[tuple[str, list[str], list[list[str]]]]:
         ("Knowledge by format and by domain, % right by choice, means over seeds", *kept_table(arena)),
         (
             "What a run costs: means over seeds; human % of the tokens trained on; passes over the pool per training; "
-            "seconds of synthesis, pool and training; front: nothing keeps as much for as few seconds and as little "
-            "human text",
+            f"{CLOCKS[arena.clock]} of synthesis, pool and training; front: nothing keeps as much in as little time "
+            "and with as little human text",
             *cost_table(arena),
         ),
     ]

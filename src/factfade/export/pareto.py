@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from factfade import durable
 from factfade.arena.rows import Arena, Row
+from factfade.arena.tables import CLOCKS
 from factfade.errors import ConfigError
 from factfade.export.figures import canvas, drawing, rendered
 from factfade.text import safe_text
@@ -24,17 +25,17 @@ def draw(arena: Arena) -> dict[str, bytes]:
     """The picture by kind of file (svg, pdf, png). MissingExtra without matplotlib.
 
     On the left every arm with its 95% t interval over run seeds, numbered by what it kept; on the right the numbers
-    against the seconds of a run (a ratio to the baseline's), and against the human text among the tokens trained on.
+    against the time of a run (a ratio to the baseline's), and against the human text among the tokens trained on.
     """
     rows = sorted(arena.rows, key=lambda row: (-(row.knowledge.value or 0.0), row.arm))
-    base = arena.base.costs["seconds"] or 1.0
+    base = arena.base.costs[arena.clock] or 1.0
     with drawing():
         figure = canvas(10.5, 0.19 * len(rows) + 2.0)
         grid = figure.add_gridspec(1, 3, width_ratios=[1.5, 1.2, 1.2])
         names, time, human = (figure.add_subplot(grid[0, at]) for at in range(3))
         _forest(names, arena, rows)
-        _against(time, rows, arena.baseline, lambda row: row.costs["seconds"] / base)
-        time.set_xlabel("seconds of a run, ratio to the baseline's")
+        _against(time, rows, arena.baseline, lambda row: row.costs[arena.clock] / base)
+        time.set_xlabel(f"{CLOCKS[arena.clock]} of a run, ratio to the baseline's")
         time.set_title("kept against time", loc="left")
         _against(human, rows, arena.baseline, lambda row: 100 * row.costs["human_share"])
         human.set_xlabel("human text among the tokens trained on (%)")

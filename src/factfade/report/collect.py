@@ -12,6 +12,7 @@ from factfade.arena import Arena, arena
 from factfade.arena.tables import titled
 from factfade.auditfolder import AuditFolder
 from factfade.errors import Inconclusive
+from factfade.judging import Case
 from factfade.report.data import RecordTable
 from factfade.report.summary import Material
 from factfade.store import ExperimentFolder
@@ -32,7 +33,8 @@ def material(root: str | Path, report: StageReport | None = None) -> Material:
     case = judging.experiment_case(folder)
     whole, lineages = judging.scope(folder, case.controls)
     evidence, fluency, own = case.tables()
-    found = _arena(folder) if "contrast" in settings and lineages is None else None
+    stages = report or case.stages()
+    found = _arena(folder, case, stages) if "contrast" in settings and lineages is None else None
     return Material(
         settings=settings,
         environment=folder.environment(),
@@ -40,7 +42,7 @@ def material(root: str | Path, report: StageReport | None = None) -> Material:
         evidence=evidence,
         fluency=fluency,
         own=own,
-        stages=report or case.stages(),
+        stages=stages,
         controls=case.controls,
         questions=questions_of(evidence),
         only=None if lineages is None else frozenset(lineages),
@@ -51,10 +53,10 @@ def material(root: str | Path, report: StageReport | None = None) -> Material:
     )
 
 
-def _arena(folder: ExperimentFolder) -> Arena | None:
+def _arena(folder: ExperimentFolder, case: Case, stages: StageReport) -> Arena | None:
     """The declared comparison between the arms; None while no run of the baseline is complete."""
     with contextlib.suppress(Inconclusive):
-        return arena(folder.root)
+        return arena(folder.root, case=case, report=stages)
     return None
 
 

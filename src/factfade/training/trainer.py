@@ -147,7 +147,8 @@ class HfTrainer:
             }
             del net
             gc.collect()
-        times = {"seconds": round(time.monotonic() - begun, 3), "training_seconds": seconds["training"], **memory}
+        whole = round(time.monotonic() - begun, 3)
+        times = {"trainer_seconds": whole, "training_seconds": seconds["training"], **memory}
         return Trained(
             identity=checkpoint_identity(out),
             steps=len(losses),

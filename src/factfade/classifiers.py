@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factfade.errors import IntegrityError, UsageError
+from factfade.errors import UsageError
 from factfade.identity import checkpoint_identity
-from factfade.models.loading import load_tokenizer, locate, look_through, pick_device, positions, quiet
+from factfade.models.loading import Opened, load_tokenizer, load_weights, locate, look_through, pick_device, positions
 from factfade.text import safe_text
+
+CLASSIFIER = Opened(
+    auto="AutoModelForSequenceClassification",
+    called="a sequence classifier",
+    refused="give a folder that AutoModelForSequenceClassification opens",
+    lacking="give a classifier that was trained: a language model without a head for classes detects nothing",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +51,7 @@ class ClassifierSpec:
         folder = self.folder()
         look_through(folder)
         tokenizer = load_tokenizer(folder)
-        net = _load(folder, device=pick_device(self.device))
+        net = load_weights(folder, dtype="float32", device=pick_device(self.device), kind=CLASSIFIER)
         names = {int(number): str(name) for number, name in (net.config.id2label or {}).items()}
         numbers = [number for number, name in names.items() if name == self.label]
         if len(numbers) != 1 or len(names) < 2:
@@ -100,35 +107,3 @@ class Classifier:
 
     def _longer(self, text: str) -> bool:
         return len(self.tokenizer(text)["input_ids"]) > self.tokens
-
-
-def _load(folder: Path, *, device: str) -> Any:
-    """The network, with every weight read from safetensors; draws nothing from the global random generators."""
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with quiet(), torch.random.fork_rng(devices=devices):
-        try:
-            loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, AttributeError) as error:
-            raise UsageError(
-                f"{folder} cannot be loaded as a sequence classifier: {safe_text(error, limit=300)}",
-                hint="give a folder that AutoModelForSequenceClassification opens",
-            ) from error
-    net, report = loaded
-    missing = sorted([*report["missing_keys"], *(key[0] for key in report.get("mismatched_keys", ()))])
-    if missing:
-        raise IntegrityError(
-            f"{folder} lacks {len(missing)} of a classifier's weights: {safe_text(missing[0])}",
-            path=folder,
-            hint="give a classifier that was trained: a language model without a head for classes detects nothing",
-        )
-    return net.to(device).eval()

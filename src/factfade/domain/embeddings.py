@@ -19,12 +19,19 @@ from factfade.domain.passages import Passage
 from factfade.domain.ranking import Ranking, article_numbers, mixed
 from factfade.domain.settings import EmbeddingSection
 from factfade.domain.target import Source, Target
-from factfade.errors import IntegrityError, NotFound, UsageError
+from factfade.errors import NotFound, UsageError
 from factfade.identity import checkpoint_identity
-from factfade.models.loading import load_tokenizer, look_through, quiet, read_json
-from factfade.text import safe_text
+from factfade.models.loading import Opened, load_tokenizer, load_weights, look_through, read_json
 
 Vectors = NDArray[np.float64]
+ENCODER = Opened(
+    auto="AutoModel",
+    called="an encoder",
+    refused="give a folder that save_pretrained wrote, of a type that this transformers knows",
+    lacking="save it again",
+    # A pooler's head is trained for another purpose and is not used here.
+    unused=("pooler",),
+)
 
 
 class Encoder:
@@ -41,7 +48,7 @@ class Encoder:
         self.pooling = _pooling(folder)
         self.identity = checkpoint_identity(folder)
         self._tokenizer = load_tokenizer(folder)
-        self._net = _weights(folder)
+        self._net = load_weights(folder, dtype="float32", device="cpu", kind=ENCODER)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         limit = getattr(self._net.config, "max_position_embeddings", None)
@@ -134,30 +141,3 @@ def _pooling(folder: Path) -> str:
     if said == {"pooling_mode_cls_token"}:
         return "first"
     raise UsageError(f"{file} asks for a pooling that is not known here", hint="mean and cls_token are")
-
-
-def _weights(folder: Path) -> Any:
-    import torch
-    from transformers import AutoModel
-
-    with quiet(), torch.random.fork_rng(devices=[]):
-        try:
-            loaded: Any = AutoModel.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, AttributeError) as error:
-            raise UsageError(
-                f"{folder} cannot be loaded as an encoder: {safe_text(error, limit=300)}",
-                hint="give a folder that save_pretrained wrote, of a type that this transformers knows",
-            ) from error
-    net, report = loaded
-    # A pooler's head is trained for another purpose and is not used here.
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-    if missing:
-        raise IntegrityError(f"{folder} lacks weights: {safe_text(missing[0])}", path=folder, hint="save it again")
-    return net.eval()

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -150,19 +151,42 @@ def load_tokenizer(folder: Path) -> Any:
         ) from error
 
 
-def load_weights(folder: Path, *, dtype: str, device: str) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a folder's weights are opened as: the class of transformers that does it, and what a refusal says.
+
+    Missing weights whose name holds one of `unused` are not looked for: they are not read afterwards.
+    """
+
+    auto: str
+    called: str
+    refused: str
+    lacking: str
+    unused: tuple[str, ...] = ()
+
+
+LANGUAGE_MODEL = Opened(
+    auto="AutoModelForCausalLM",
+    called="a causal language model",
+    refused="give a causal language model in transformers format, of a type that this transformers knows",
+    lacking="download or save the model again: its files and its config.json do not belong together",
+)
+
+
+def load_weights(folder: Path, *, dtype: str, device: str, kind: Opened = LANGUAGE_MODEL) -> Any:
     """The model in evaluation mode, with every weight read from safetensors.
 
-    Raises IntegrityError when the files lack weights, or hold them in other shapes, than config.json says:
-    transformers would fill them at random. Draws nothing from the global random generators.
+    Raises UsageError when transformers cannot open the folder as `kind`, IntegrityError when the files lack weights,
+    or hold them in other shapes, than config.json says: transformers would fill them at random. Draws nothing from
+    the global random generators.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with quiet(), torch.random.fork_rng(devices=devices):
         try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = getattr(transformers, kind.auto).from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
@@ -172,16 +196,16 @@ def load_weights(folder: Path, *, dtype: str, device: str) -> Any:
             )
         except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, AttributeError) as error:
             raise UsageError(
-                f"{folder} cannot be loaded as a causal language model: {safe_text(error, limit=300)}",
-                hint="give a causal language model in transformers format, of a type that this transformers knows",
+                f"{folder} cannot be loaded as {kind.called}: {safe_text(error, limit=300)}", hint=kind.refused
             ) from error
     net, report = loaded
-    missing = sorted([*report["missing_keys"], *(key[0] for key in report.get("mismatched_keys", ()))])
+    lacked = [*report["missing_keys"], *(key[0] for key in report.get("mismatched_keys", ()))]
+    missing = sorted(key for key in lacked if not any(name in key for name in kind.unused))
     if missing:
         raise IntegrityError(
             f"{folder} lacks {len(missing)} of its weights, or holds them in other shapes: {safe_text(missing[0])}",
             path=folder,
-            hint="download or save the model again: its files and its config.json do not belong together",
+            hint=kind.lacking,
         )
     return net.to(device).eval()
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
-from typing import Any
 
-from factfade import registry
-from factfade.protocols import FactTable, History
+from factfade.mitigations.trusting import Trusting
+from factfade.protocols import History
 from factfade.records import Block, Stated, derived_seed
 
 _WORD = re.compile(r"[^\W_]+")
@@ -18,7 +17,7 @@ Words = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactAnchored:
+class FactAnchored(Trusting):
     """Human blocks, each behind statements of facts that fit it; the statements are shown and never trained on.
 
     Facts whose entity occurs in the prompt's text (whole words, whatever their case) come first: those whose statement
@@ -28,7 +27,6 @@ class FactAnchored:
     blocks of one domain. Source: arXiv 2601.19506.
     """
 
-    facts: Any
     count: int = 4
     tokens: int = 48
     fill: bool = True
@@ -43,18 +41,7 @@ class FactAnchored:
                 raise ValueError(f"{name} is at least 1, not {value}")
         if self.domain == "":
             raise ValueError("domain is empty: name a domain of the corpus, or leave it out")
-        if not self.table.statements():
-            raise ValueError("the table of facts is empty")
-
-    @cached_property
-    def table(self) -> FactTable:
-        """The table; errors of the registry where `facts` names none."""
-        return registry.build("facts", self.facts)
-
-    @property
-    def identity(self) -> str:
-        """The table's: it goes into the step's key."""
-        return self.table.identity
+        super().__post_init__()
 
     def blocks(self, history: History, *, count: int, generation: int, seed: int) -> Sequence[Block]:
         """The human blocks of the generation (those of general or domain prompts), with anchors."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from random import Random
 from typing import Literal
 
@@ -47,6 +47,23 @@ def drawn_counts(documents: Iterable[Document]) -> dict[str, float]:
     for name in human:
         share = human[name] / found[name] if found[name] else 0.0
         found[f"human_share_of_{name}"] = share
+    return found
+
+
+def means(
+    name: str, values: Sequence[float | None], documents: Sequence[Document], chosen: Collection[int]
+) -> dict[str, float]:
+    """Mean value, one per document, of what came in, of the chosen places and of each source, as `mean_<name>_in`,
+    `_kept`, `_human`, `_synthetic`. Documents without a value do not count; the mean of nothing is 0."""
+
+    def mean(places: Iterable[int]) -> float:
+        known = [value for place in places if (value := values[place]) is not None]
+        return sum(known) / len(known) if known else 0.0
+
+    every = range(len(documents))
+    found = {f"mean_{name}_in": mean(every), f"mean_{name}_kept": mean(sorted(chosen))}
+    for source in ("human", "synthetic"):
+        found[f"mean_{name}_{source}"] = mean(place for place in every if documents[place].source == source)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from factfade.errors import RunFailed
-from factfade.mitigations.counting import counts
+from factfade.mitigations.counting import counts, means
 from factfade.protocols import History
 from factfade.records import Document, Mixed, derived_seed
 
@@ -76,7 +76,11 @@ class EntropyRate:
         return Mixed(
             documents=kept,
             requested={"documents": wanted, "upper": self.upper},
-            achieved={**counts(kept), **_means(live, rates, chosen), "too_short": sum(rate is None for rate in rates)},
+            achieved={
+                **counts(kept),
+                **means("entropy_rate", rates, live, chosen),
+                "too_short": sum(rate is None for rate in rates),
+            },
             notes=tuple(notes),
             dropped={reason: number for reason, number in dropped.items() if number},
         )
@@ -132,17 +136,3 @@ def entropy_rate(units: Sequence[Hashable]) -> float:
 def _without_repeats(n: int) -> float:
     """The entropy rate of `n` units that are all different: every match length is 1."""
     return float(1.0 / np.mean(1.0 / np.log(np.arange(2, n))))
-
-
-def _means(documents: Sequence[Document], rates: Sequence[float | None], chosen: set[int]) -> dict[str, float]:
-    """Mean value of what came in, of what is kept, and of each source; 0 where there is nothing."""
-
-    def mean(places: Sequence[int]) -> float:
-        known = [rate for place in places if (rate := rates[place]) is not None]
-        return sum(known) / len(known) if known else 0.0
-
-    every = range(len(documents))
-    found = {"mean_entropy_rate_in": mean(every), "mean_entropy_rate_kept": mean(sorted(chosen))}
-    for source in ("human", "synthetic"):
-        found[f"mean_entropy_rate_{source}"] = mean([p for p in every if documents[p].source == source])
-    return found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from factfade.mitigations.counting import counts
+from factfade.mitigations.counting import counts, means
 from factfade.mitigations.reading import nll_of
 from factfade.mitigations.shares import apportion
 from factfade.protocols import History
@@ -67,7 +67,7 @@ class Surplexity:
             requested={"documents": wanted, "upper": self.upper},
             achieved={
                 **counts(kept),
-                **_summary(surprise, chosen, documents),
+                **means("surplexity", surprise, documents, chosen),
                 "unscored": sum(not n for _, n in scored),
             },
             notes=tuple(notes),
@@ -79,16 +79,3 @@ class Surplexity:
         """The places above the upper quantile: a share 1 - upper of them, rounded, the most surprising first."""
         above = round((1 - self.upper) * len(places))
         return sorted(places, key=lambda place: (-surprise[place], place))[:above]
-
-
-def _summary(surprise: Sequence[float], chosen: set[int], documents: Sequence[Document]) -> Mapping[str, float]:
-    """Mean surplexity of what came in, of what is kept, and of each source; 0 where there is nothing."""
-
-    def mean(places: Sequence[int]) -> float:
-        return sum(surprise[place] for place in places) / len(places) if places else 0.0
-
-    every = range(len(documents))
-    found = {"mean_surplexity_in": mean(every), "mean_surplexity_kept": mean(sorted(chosen))}
-    for source in ("human", "synthetic"):
-        found[f"mean_surplexity_{source}"] = mean([p for p in every if documents[p].source == source])
-    return found

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from factfade import registry
 from factfade.mitigations.counting import counts
-from factfade.protocols import FactTable, History, Model
+from factfade.mitigations.trusting import Trusting
+from factfade.protocols import History, Model
 from factfade.records import Claim, Document, Mixed, derived_seed
 
 Drop = Literal["document", "sentence"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verifier:
+class Verifier(Trusting):
     """Drop completions that make a wrong claim, or only the sentences that make one.
 
     `facts` names the trusted table, a part of the group facts. A text without a claim passes: the verifier checks
@@ -27,7 +26,6 @@ class Verifier:
     documents are not checked. Source: arXiv 2602.23446.
     """
 
-    facts: Any
     drop: Drop = "document"
     audit_share: float = 0.2
 
@@ -36,18 +34,7 @@ class Verifier:
             raise ValueError(f"drop is one of {', '.join(get_args(Drop))}, not {self.drop!r}")
         if not 0 <= self.audit_share < 1:
             raise ValueError(f"audit_share is a share of at least 0 and below 1, not {self.audit_share}")
-        if not self.table.statements():
-            raise ValueError("the table of facts is empty")
-
-    @cached_property
-    def table(self) -> FactTable:
-        """The table; errors of the registry where `facts` names none."""
-        return registry.build("facts", self.facts)
-
-    @property
-    def identity(self) -> str:
-        """The table's: it goes into the step's key."""
-        return self.table.identity
+        super().__post_init__()
 
     def hidden(self, seed: int) -> frozenset[str]:
         """Ids of the audit facts: round(audit_share * n) of them, the same in every generation of a run."""

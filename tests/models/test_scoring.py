@@ -118,7 +118,7 @@ def test_the_shared_prefix_is_run_once_and_changes_nothing(model: OpenModel, mon
 
 @given(prompts=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=8))
 def test_the_common_prefix_leaves_every_prompt_a_token(prompts: list[list[int]]) -> None:
-    found = passes.common_prefix(prompts)
+    found = plans.common_prefix(prompts)
     assert found < min(map(len, prompts)) or found == 0
     assert len({tuple(prompt[:found]) for prompt in prompts}) == 1
     longer = found + 1
@@ -134,7 +134,7 @@ def test_batches_hold_every_row_once_within_the_budget(
     prompts: list[list[int]], budget: int, price: int | None
 ) -> None:
     widths = [len(prompt) for prompt in prompts]
-    plan = list(passes.batches(prompts, widths, budget, price=price))
+    plan = list(plans.batches(prompts, widths, budget, price=price))
     assert sorted(row for batch in plan for row in batch) == list(range(len(prompts)))
     for batch in plan:
         assert len(batch) == 1 or len(batch) * max(widths[row] for row in batch) <= budget

@@ -12,7 +12,7 @@ from factfade.protocols import FactTable
 
 @dataclass(frozen=True, kw_only=True)
 class Trusting:
-    """A part with a table of trusted facts: `facts` names it, a part of the group facts. ValueError where it is empty."""
+    """A part with a table of trusted facts. `facts` names a part of the group facts; ValueError where it is empty."""
 
     facts: Any
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from factfade.errors import UsageError
-from factfade.models import loading
+from factfade.models import loading, plans
 from factfade.models.prompting import Prompter
 from factfade.records import Decoding, Likeliest, Sampled, Scored
 
@@ -217,10 +217,10 @@ class OpenModel:
         from factfade.models import passes, sampling, scoring
 
         ready = self._ready(prompts, new_tokens)
-        budget = batch_tokens or scoring.DEFAULT_BATCH_TOKENS
+        budget = batch_tokens or plans.DEFAULT_BATCH_TOKENS
         found: dict[int, tuple[list[Scored], Sampled]] = {}
         with passes.inference(self._model):
-            for rows in passes.batches(ready, [len(prompt) for prompt in ready], budget):
+            for rows in plans.batches(ready, [len(prompt) for prompt in ready], budget):
                 state = passes.prefill(self.net, [ready[row] for row in rows], room=new_tokens)
                 own = [continuations[row] for row in rows]
                 sums = scoring.new_sums(own)

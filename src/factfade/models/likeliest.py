@@ -8,7 +8,7 @@ import torch
 
 from factfade.errors import NonFinite
 from factfade.models.passes import Net, padded, positions_of
-from factfade.models.scoring import DEFAULT_BATCH_TOKENS, MAX_LOGITS
+from factfade.models.plans import DEFAULT_BATCH_TOKENS, tail_batches
 from factfade.records import Likeliest
 
 
@@ -30,19 +30,10 @@ def likeliest(
     found: list[list[Likeliest]] = [[] for _ in tails]
     widths = [len(head) + len(tail) for head, tail in zip(heads, tails, strict=True)]
     order = sorted((row for row in range(len(tails)) if tails[row]), key=lambda row: (widths[row], row))
-    at = 0
-    while at < len(order):
-        size, keep = 1, len(tails[order[at]])
-        while at + size < len(order):
-            row = order[at + size]
-            wider = max(keep, len(tails[row]))
-            if (size + 1) * widths[row] > budget or (size + 1) * wider * net.vocabulary > MAX_LOGITS:
-                break
-            size, keep = size + 1, wider
-        rows = order[at : at + size]
+    lengths = [len(tail) for tail in tails]
+    for rows, keep in tail_batches(order, widths, lengths, budget=budget, vocabulary=net.vocabulary):
         for row, own in zip(rows, _batch(net, [(heads[r], tails[r]) for r in rows], keep, k, at_least), strict=True):
             found[row] = own
-        at += size
     return found
 
 

@@ -8,7 +8,7 @@ buffers here are written in place, which is measured to pay on small models (ben
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +17,8 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from factfade.errors import OutOfMemory
-from factfade.models.plans import runs
+from factfade.models.plans import common_prefix
 
-# Prompts are put together by their first tokens, the long beginnings first (the examples of one subject), then the
-# heads alone. Fewer rows than `MIN_GROUP` do not repay a batch of their own.
-HEADS, MIN_GROUP = (32, 12), 8
 # A common prefix is run once for the whole batch when it is at least this long and saves more than a pass costs.
 MIN_PREFIX = 8
 # What a pass costs beyond its tokens, in tokens. A processor reads the weights once more, and each layer's calls take
@@ -289,51 +286,3 @@ def _prefill_after(net: Net, prompts: Sequence[Sequence[int]], shared: int, room
     rows.lengths = torch.tensor([len(prompt) for prompt in prompts], device=net.device)
     rows.width, rows.mask = shared + rest, mask
     return rows
-
-
-def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """Number of leading tokens that all prompts share; at least one token of every prompt is left out of it."""
-    limit = min(len(prompt) for prompt in prompts) - 1
-    first, last = min(prompts, key=list), max(prompts, key=list)
-    for at in range(max(limit, 0)):
-        if first[at] != last[at]:
-            return at
-    return max(limit, 0)
-
-
-def batches(
-    prompts: Sequence[Sequence[int]], widths: Sequence[int], budget: int, *, price: int | None = None
-) -> Iterator[list[int]]:
-    """Rows in batches of at most `budget` tokens (rows x widest), shortest first; at least one row each.
-
-    Prompts that share a long beginning with seven others or more come together, so that it is run once. With a `price`
-    for a batch, in tokens, there are more batches where that saves as much padding (`runs`).
-    """
-    alone = list(range(len(prompts)))
-    groups: list[list[int]] = []
-    for size in HEADS:
-        heads: dict[tuple[int, ...], list[int]] = {}
-        for row in alone:
-            heads.setdefault(tuple(prompts[row][:size]) if len(prompts[row]) > size else (), []).append(row)
-        groups += [rows for head, rows in heads.items() if head and len(rows) >= MIN_GROUP]
-        alone = sorted(row for head, rows in heads.items() if not head or len(rows) < MIN_GROUP for row in rows)
-    for group in (*groups, alone):
-        rows = sorted(group, key=lambda r: (widths[r], r))
-        if price is None or not rows:
-            parts = [len(rows)]
-        else:
-            # Every batch of a group runs the shared beginning once more.
-            shared = 0 if group is alone else common_prefix([prompts[row] for row in rows])
-            parts = runs([widths[row] for row in rows], price + shared)
-        held: list[int] = []
-        at = 0
-        for size in parts:
-            for row in rows[at : at + size]:
-                if held and (len(held) + 1) * widths[row] > budget:
-                    yield held
-                    held = []
-                held.append(row)
-            at += size
-            if held:
-                yield held
-                held = []

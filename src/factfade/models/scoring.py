@@ -14,13 +14,10 @@ from dataclasses import dataclass, field
 import torch
 
 from factfade.errors import NonFinite
-from factfade.models.passes import Net, Prefilled, batches, padded, positions_of, prefill
-from factfade.models.plans import runs
+from factfade.models.passes import Net, Prefilled, padded, positions_of, prefill
+from factfade.models.plans import DEFAULT_BATCH_TOKENS, MAX_LOGITS, batches, runs, tail_batches
 from factfade.records import Scored
 
-DEFAULT_BATCH_TOKENS = 8192
-# Logits held at once (rows x positions x vocabulary): 2**26 float32 are 256 MB.
-MAX_LOGITS = 2**26
 # The second pass feeds few tokens a row; its cost is the copied cache, of which this many times the budget is held.
 # A GPU wants many rows at once; a processor gains nothing by them.
 CACHE_FACTOR_CPU, CACHE_FACTOR_GPU = 1, 4
@@ -198,16 +195,8 @@ def _score_whole(
         return
     texts = [[*prompt, *ids[:-1]] for prompt, ids in zip(prompts, continuations, strict=True)]
     order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), len(continuations[row]), row))
-    at = 0
-    while at < len(order):
-        size, keep = 1, len(continuations[order[at]])
-        while at + size < len(order):
-            row = order[at + size]
-            wider = max(keep, len(continuations[row]))
-            if (size + 1) * len(texts[row]) > budget or (size + 1) * wider * net.vocabulary > MAX_LOGITS:
-                break
-            size, keep = size + 1, wider
-        part = order[at : at + size]
+    widths, lengths = [len(text) for text in texts], [len(ids) for ids in continuations]
+    for part, keep in tail_batches(order, widths, lengths, budget=budget, vocabulary=net.vocabulary):
         ids, mask = padded([texts[row] for row in part], net)
         logits = net.forward(ids, mask, positions_of(mask, ids), None, keep)
         reads = _Reads()
@@ -216,4 +205,3 @@ def _score_whole(
             for place, token in enumerate(scored):
                 reads.add(row, keep - len(scored) + place, token, sums[item])
         reads.read(logits)
-        at += size

@@ -49,6 +49,7 @@ FLOORS = {
     "checkpoints": 3,
     "classifiers": 3,
     "config": 3,
+    "sections": 3,
     "settings_file": 3,
     "evidence_cache": 3,
     "history": 3,

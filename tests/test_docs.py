@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from factfade import config, errors, registry, tables
+from factfade import config, errors, registry, sections, tables
 from factfade.data.formats import Preset, ShortAnswer
 from factfade.records import COMPLETIONS_KEY, EVIDENCE_KEY, FLUENCY_KEY, PROBES, Asked, Question
 from factfade.tableschema import LAYOUTS
@@ -121,16 +121,16 @@ def test_no_path_of_a_machine_is_named() -> None:
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "[experiment]": config.About,
-    "[model]": config.ModelSection,
-    "[synthesis]": config.SynthesisSection,
-    "decoding": config.DecodingSection,
-    "[training]": config.TrainingSection,
-    "[training.lora]": config.LoraSection,
-    "[evaluation]": config.EvaluationSection,
-    "[stages]": config.StagesSection,
-    "[contrast]": config.ContrastSection,
-    "[arms.NAME]": config.Arm,
+    "[experiment]": sections.About,
+    "[model]": sections.ModelSection,
+    "[synthesis]": sections.SynthesisSection,
+    "decoding": sections.DecodingSection,
+    "[training]": sections.TrainingSection,
+    "[training.lora]": sections.LoraSection,
+    "[evaluation]": sections.EvaluationSection,
+    "[stages]": sections.StagesSection,
+    "[contrast]": sections.ContrastSection,
+    "[arms.NAME]": sections.Arm,
 }
 MAX_COUNT = 10**9  # "whole numbers go up to 1,000,000,000 where no other bound is named"
 

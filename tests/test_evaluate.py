@@ -13,12 +13,12 @@ import pytest
 
 from factfade import evaluate as evaluation
 from factfade import store, tables
-from factfade.config import EvaluationSection, SynthesisSection
 from factfade.data.formats import MultipleChoice, MultipleChoiceFewShot, OpenEnded, ShortAnswer
 from factfade.errors import ConfigError, DataError, NonFinite, UsageError
 from factfade.evaluate import Material, evaluate, prepare
 from factfade.models.hf import HfModel, OpenModel
 from factfade.records import Question, Sampled, Scored, canonical_json, sha256_text
+from factfade.sections import EvaluationSection, SynthesisSection
 
 TEXTS = [
     "The river Danube flows through ten countries; its mouth lies in the Black Sea.",

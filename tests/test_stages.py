@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from factfade.config import StagesSection
 from factfade.errors import ConfigError, DataError
+from factfade.sections import StagesSection
 from factfade.stages import ENDPOINTS, Rule, call_stages, decide, find_onsets, from_json, sentence_for_lineage, to_json
 from factfade.verdicts import Condition, StageCall, StageReport
 from tests import planted

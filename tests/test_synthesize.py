@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factfade import synthesize
-from factfade.config import SynthesisSection
 from factfade.data.blocks import block_id, human_document
 from factfade.errors import ConfigError, JunkGate
 from factfade.models.hf import HfModel
 from factfade.protocols import Model
 from factfade.records import COMPLETIONS_COLUMNS, Block, Decoding, Sampled
+from factfade.sections import SynthesisSection
 
 WORDS = [f"w{i}" for i in range(200)]
 BOS, EOS = 0, 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from factfade import records, registry, store, versions
-from factfade.config import ArmPlan, Experiment, SynthesisSection
+from factfade.config import ArmPlan, Experiment
 from factfade.protocols import (
     AfterTraining,
     Corpus,
@@ -23,6 +23,7 @@ from factfade.protocols import (
     Trainer,
 )
 from factfade.records import Question
+from factfade.sections import SynthesisSection
 
 # One number a step, raised when its code would give other output for the same settings.
 STEP_VERSIONS = {"synthesize": 1, "train": 1, "evaluate": 1}

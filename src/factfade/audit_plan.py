@@ -17,13 +17,13 @@ from factfade import checkpoints, evaluate, store
 from factfade.assembly import Parts, assemble
 from factfade.audit_settings import AuditSettings
 from factfade.auditfolder import SERIES
-from factfade.config import StagesSection
 from factfade.errors import FactfadeError
 from factfade.evidence_cache import STEP, Evidence, content_of, key_of
 from factfade.identity import BITS, tensors
 from factfade.models import loading, lora
 from factfade.progress import Silent
 from factfade.records import PROBES
+from factfade.sections import StagesSection
 from factfade.stats.power import detectable_drop, detectable_excess
 from factfade.text import safe_text
 

@@ -21,23 +21,20 @@ from pydantic import Field, model_validator
 
 from factfade import paths, registry
 from factfade.auditfolder import SERIES
-from factfade.config import (
+from factfade.config import Experiment, read_toml, to_toml, validated
+from factfade.errors import ConfigError
+from factfade.evidence_cache import same_tokenizer
+from factfade.models.loading import WORLD, locate
+from factfade.sections import (
     About,
     Arm,
     EvaluationSection,
-    Experiment,
     ModelSection,
     PartTable,
     Section,
     StagesSection,
     SynthesisSection,
-    read_toml,
-    to_toml,
-    validated,
 )
-from factfade.errors import ConfigError
-from factfade.evidence_cache import same_tokenizer
-from factfade.models.loading import WORLD, locate
 
 QUICK_ITEMS = 100
 QUICK_PROMPTS = 48

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from factfade import tables
-from factfade.config import EvaluationSection
 from factfade.errors import NonFinite, UsageError
 from factfade.junk import duplicates, junk_of
 from factfade.material import FixedText, Material, Put, prepare
@@ -27,6 +26,7 @@ from factfade.models import perplexity
 from factfade.paths import slug
 from factfade.protocols import Model, ModelSpec, Progress
 from factfade.records import Asked, Sampled, Scored, canonical_json, derived_seed, sha256_text
+from factfade.sections import EvaluationSection
 from factfade.steps import Step
 
 __all__ = ["FLUENCY_FILE", "OWN_FILE", "Material", "evaluate", "prepare"]

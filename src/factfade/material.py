@@ -15,12 +15,12 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from factfade.config import EvaluationSection, SynthesisSection
 from factfade.data.blocks import block_id, cut
 from factfade.errors import ConfigError, DataError
 from factfade.models.prompting import continuation, last_word, moved_blank
 from factfade.protocols import Corpus, Format, Model, Questions
 from factfade.records import Asked, Question, canonical_json, derived_seed
+from factfade.sections import EvaluationSection, SynthesisSection
 from factfade.text import safe_text
 
 # A corpus that ends is read up to this many blocks, or this many times those that are wanted, and drawn from there.

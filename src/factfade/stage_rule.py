@@ -17,7 +17,7 @@ from factfade.stage_conditions import Test
 from factfade.verdicts import Condition, Stage
 
 if TYPE_CHECKING:
-    from factfade.config import StagesSection
+    from factfade.sections import StagesSection
 
 Family = Literal["run", "generation", "none"]
 # Raised when the same rule would call the same evidence differently: part of the rule's hash.
@@ -68,7 +68,7 @@ class Rule:
         """
         from pydantic import ValidationError
 
-        from factfade.config import StagesSection
+        from factfade.sections import StagesSection
 
         place = Path(path)
         try:

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from factfade.config import SynthesisSection
 from factfade.errors import ConfigError, JunkGate
 from factfade.junk import duplicates, junk_of
 from factfade.protocols import Model, Progress
 from factfade.records import Block, Document, Sampled, derived_seed
+from factfade.sections import SynthesisSection
 
 #: Why a block was not continued: its prompt and the new tokens do not fit the model's context.
 TOO_LONG = "context"

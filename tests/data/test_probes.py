@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factfade import registry, store, tables
-from factfade.config import EvaluationSection, SynthesisSection
 from factfade.data.answers import normalise
 from factfade.data.probes import Attribution, CueRecovery, KnowledgeRetention
 from factfade.errors import ConfigError
@@ -20,6 +19,7 @@ from factfade.models.hf import HfModel
 from factfade.progress import Silent
 from factfade.protocols import Format
 from factfade.records import PROBES, Asked, Question
+from factfade.sections import EvaluationSection, SynthesisSection
 from factfade.world.questions import WorldQuestions
 
 PERU = Question(

@@ -21,10 +21,10 @@ import pandas as pd
 import pytest
 
 from factfade import registry, store, tables
-from factfade.config import EvaluationSection, SynthesisSection
 from factfade.evaluate import evaluate, prepare
 from factfade.models.hf import HfModel
 from factfade.records import sha256_text
+from factfade.sections import EvaluationSection, SynthesisSection
 from factfade.stats.intervals import mean
 
 VERSION = "0.4.13"

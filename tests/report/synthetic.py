@@ -13,10 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from factfade.config import Arm, Experiment
+from factfade.config import Experiment
 from factfade.manifest import FileEntry, Manifest
 from factfade.records import COMPLETIONS_COLUMNS, EVIDENCE_COLUMNS, FLUENCY_COLUMNS, derived_seed
 from factfade.report.summary import Material
+from factfade.sections import Arm
 from factfade.stages import Rule, call_stages
 
 ARMS = ("human_only", "general", "domain")

@@ -317,7 +317,7 @@ def test_lora_on_all_linear_layers_fits_gpt2(tiny_gpt2: Path, tmp_path: Path, mo
 
 
 def test_the_registry_builds_the_trainer_from_the_file(tmp_path: Path) -> None:
-    from factfade.config import TrainingSection
+    from factfade.sections import TrainingSection
 
     section = TrainingSection(lora={"rank": 4})  # pyright: ignore[reportArgumentType]
     table = section.model_dump(exclude={"start"})

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from factfade.config import Count, PartTable, Section, Share
 from factfade.domain.target import Source
+from factfade.sections import Count, PartTable, Section, Share
 
 
 class PassagesSection(Section):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from factfade.config import LoraSection
 from factfade.errors import ConfigError, MissingExtra
+from factfade.sections import LoraSection
 from factfade.text import safe_text
 
 

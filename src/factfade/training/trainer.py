@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from factfade.config import LoraSection
 from factfade.errors import ConfigError, NonFinite, OutOfMemory
 from factfade.identity import checkpoint_identity
 from factfade.protocols import HeavyObjective, LiveObjective, Objective, Progress, Sources
 from factfade.records import Document, Trained, derived_seed
+from factfade.sections import LoraSection
 from factfade.text import safe_text
 from factfade.training import packing
 from factfade.training.bench import TrainingBench, opened

@@ -26,25 +26,11 @@ from factfade import policy as policies
 from factfade.gate import judge
 from tests import fakerun
 from tests.test_cli import call
-from tests.test_gate import POLICY, Change, Frames, later, stored_audit, world, write
+from tests.test_gate import POLICY, Change, later, same, stored_audit, unjudged, world, write
 
 # ruff: noqa: E501  (a row of the matrix is a line)
 LOOSE = "[gate]\nminimum_n = 5\n[margins]\nknowledge = 0.9\n"
 STRICT = "[gate]\nminimum_n = 5\n[margins]\nknowledge = 0.1\n"
-
-
-def unjudged(made: Frames) -> Frames:
-    """One answer of the checkpoint without a judgement: what a NaN becomes in a table."""
-    evidence = made[0].copy()
-    at = evidence.index[later(evidence)][0]
-    evidence["choice_correct"] = evidence["choice_correct"].astype("boolean")
-    evidence["choice"] = evidence["choice"].astype("Int64")
-    evidence.loc[at, ["choice_correct", "choice"]] = pd.NA
-    return evidence, *made[1:]
-
-
-def same(made: Frames) -> Frames:
-    return made
 
 
 JUDGED: list[tuple[str, dict[str, float], Change, str, int, int, str]] = [

@@ -28,10 +28,10 @@ from factfade.store import open_experiment
 
 # Of the metrics' scores, what the paper reports beside accuracy, and the same at a fixed length.
 TEXTS = {
-    "perplexity_held_out": "held-out perplexity",
+    "perplexity_held_out": "held-out perplexity, all sets",
     "nats_own_under_start": "own text under the start model, nats per token",
-    "entropy_paper": "entropy of own texts, all words, nats",
-    "entropy": "entropy of their first 20 words, nats",
+    "entropy_paper": "word entropy of own texts, nats",
+    "entropy": "of their first 20 words",
 }
 
 
@@ -161,24 +161,28 @@ def report(root: Path, record_path: Path) -> Iterator[str]:
                 ]
             )  # fmt: skip
     yield "\n**Fluency and diversity**, generation 0 and the last\n"
-    yield from texts(case, list(experiment.arms))
+    yield from texts(case, experiment)
 
 
-def texts(case: judging.Case, arms: Sequence[str]) -> Iterator[str]:
-    """The metrics of texts per arm, means over seeds with t intervals."""
-    scores: dict[tuple[str, str, int], dict[int, float]] = {}
+def texts(case: judging.Case, experiment: Experiment) -> Iterator[str]:
+    """The metrics of texts per arm, means over seeds with t intervals; held-out text is all sets' and the arm's own."""
+    scores: dict[tuple[str, str, int, str], dict[int, float]] = {}
     for one in metrics.compute(*case.tables(), ["perplexity", "diversity"]):
-        if one.score.name in TEXTS and one.score.value is not None and not one.domain:
-            scores.setdefault((one.score.name, one.lineage, one.generation), {})[one.seed] = one.score.value
-    last = max(generation for _, _, generation in scores)
-    yield from head(["arm", *TEXTS.values()])
-    for label, arm, generation in [("(generation 0)", arms[0], 0), *((arm, arm, last) for arm in arms)]:
-        cells: list[str] = []
-        for name in TEXTS:
-            found = list(scores.get((name, arm, generation), {}).values())
-            value = mean(found if generation else found[:1])
-            cells.append(points(value, scale=1.0, digits=2, signed=False))
-        yield row([label, *cells])
+        if one.score.name in TEXTS and one.score.value is not None:
+            scores.setdefault((one.score.name, one.lineage, one.generation, one.domain), {})[one.seed] = one.score.value
+    last = max(generation for _, _, generation, _ in scores)
+
+    def shown(name: str, arm: str, generation: int, domain: str = "") -> str:
+        found = list(scores.get((name, arm, generation, domain), {}).values())
+        return points(mean(found if generation else found[:1]), scale=1.0, digits=2, signed=False)
+
+    yield from head(["arm", "held-out perplexity of its own set", *TEXTS.values()])
+    first = next(iter(experiment.arms))
+    yield row(["(generation 0)", "", *(shown(name, first, 0) for name in TEXTS)])
+    for arm, settings in experiment.arms.items():
+        own = str(settings.prompts.get("domain", ""))
+        change = f"{shown('perplexity_held_out', arm, 0, own)} to {shown('perplexity_held_out', arm, last, own)}"
+        yield row([arm, change, *(shown(name, arm, last) for name in TEXTS)])
 
 
 if __name__ == "__main__":

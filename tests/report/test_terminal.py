@@ -94,6 +94,22 @@ def test_several_seeds_show_the_mean_and_count_the_calls(seeded: PageData) -> No
     assert len([line for line in terminal.plain(seeded).splitlines() if line.startswith("general ")]) == 3 * 6 * (5 + 3)
 
 
+def test_of_many_runs_a_terminal_shows_what_holds_over_seeds(seeded: PageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = sum(len(arm.seeds) for arm in seeded.arms)
+    monkeypatch.setattr(terminal, "RUNS_TOLD", runs - 1)
+    text = " ".join(printed(seeded).split())
+    assert "seed 2: " not in text
+    assert "of 3 seeds" in text
+    assert f"Each of the {runs} runs in a sentence" in text
+    assert "seed 2: " in terminal.plain(seeded)
+
+
+def test_the_declared_comparison_comes_last(data: PageData) -> None:
+    said = replace(data, arena_sentences=("No arm is shown to keep more than none.",))
+    assert "No arm is shown to keep more than none." in printed(said)
+    assert terminal.plain(said).splitlines()[-1] == "No arm is shown to keep more than none."
+
+
 def test_show_prints_plain_lines_into_a_pipe(data: PageData, capsys: pytest.CaptureFixture[str]) -> None:
     terminal.show(data)
     assert capsys.readouterr().out.startswith("arm ")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+# With more runs a terminal shows what holds over seeds alone: forty sentences hide it.
+RUNS_TOLD = 12
 COLOURS = {"A": "green", "B": "yellow", "C": "red", "?": "bright_black"}
 
 
@@ -39,10 +41,14 @@ def show(root: str | Path | PageData) -> None:
 
 
 def table(root: str | Path | PageData) -> list[RenderableType]:
-    """Rich renderables: for every arm its table and its sentences. At most 80 columns wide for five formats."""
+    """Rich renderables: for every arm its table and its sentences. At most 80 columns wide for five formats.
+
+    Sentences on single runs are left out where there are many; the declared comparison between arms comes last.
+    """
     from rich.text import Text
 
     data = _data(root)
+    runs = sum(len(arm.seeds) for arm in data.arms)
     parts: list[RenderableType] = []
     for warning in data.warnings:
         parts.append(Text(_line(warning), style="yellow"))
@@ -53,7 +59,14 @@ def table(root: str | Path | PageData) -> list[RenderableType]:
         parts.append(_arm_table(arm))
         parts += [Text(_line(sentence)) for sentence in arm.over_seeds]
         several = len(arm.seeds) > 1
-        parts += [Text(_line(f"seed {seed}: {text}" if several else text)) for seed, text in _sentences(arm)]
+        if runs <= RUNS_TOLD or not several:
+            parts += [Text(_line(f"seed {seed}: {text}" if several else text)) for seed, text in _sentences(arm)]
+    parts += [Text("")] if data.arena_sentences else []
+    parts += [Text(_line(sentence)) for sentence in data.arena_sentences]
+    if runs > RUNS_TOLD:
+        parts.append(
+            Text(f"\nEach of the {runs} runs in a sentence: on the page, and by factfade stages.", style="dim")
+        )
     parts.append(Text("\n" + _key(), style="dim"))
     return parts
 
@@ -87,6 +100,7 @@ def plain(root: str | Path | PageData) -> str:
     for arm in data.arms:
         lines += [f"{arm.name}: {sentence}" for sentence in arm.over_seeds]
         lines += [f"{arm.name}, seed {seed}: {sentence}" for seed, sentence in _sentences(arm)]
+    lines += data.arena_sentences
     return "\n".join(_line(line) for line in lines)
 
 

@@ -52,6 +52,8 @@ def test_knowledge_is_the_mean_over_formats_of_the_share_right(root: Path) -> No
         assert run.knowledge == pytest.approx(float(by_format.mean()))
         assert dict(run.formats) == pytest.approx({str(k): float(v) for k, v in by_format.items()})
         assert run.domains["cities"] == pytest.approx(float(by_format.mean()))
+        start = evidence.query("lineage == @run.arm and seed == @run.seed and generation == 0")
+        assert run.start_domains["cities"] == pytest.approx(start.groupby("format")["choice_correct"].mean().mean())
     base = {run.seed: run.knowledge for run in found.runs if run.arm == "general"}
     half = {run.seed: run.knowledge for run in found.runs if run.arm == "half"}
     row = next(row for row in found.rows if row.arm == "half")

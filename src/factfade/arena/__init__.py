@@ -79,6 +79,7 @@ def arena(
         formats=tuple(first.formats),
         domains=tuple(sorted({domain for run in runs for domain in run.domains})),
         start=first.start,
+        start_domains=first.start_domains,
         items=first.items,
         alpha=alpha,
         rows=tuple(rows),

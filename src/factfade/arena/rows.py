@@ -60,7 +60,8 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Arena:
-    """The table. `start` is generation 0's knowledge by format, `missing` the runs that are not complete."""
+    """The table. `start` and `start_domains` are generation 0's knowledge by format and by domain, `missing` the runs
+    that are not complete."""
 
     name: str
     baseline: str
@@ -68,6 +69,7 @@ class Arena:
     formats: tuple[str, ...]
     domains: tuple[str, ...]
     start: Mapping[str, float]
+    start_domains: Mapping[str, float]
     items: int
     alpha: float
     rows: tuple[Row, ...]

@@ -30,7 +30,8 @@ TIMES = ("seconds", "processor_seconds")
 class RunSummary:
     """Shares of a run's last generation, over the questions asked; costs over all its generations.
 
-    `knowledge` is the mean over formats of the share right by choice; `start` is that of generation 0 by format.
+    `knowledge` is the mean over formats of the share right by choice; `start` is that of generation 0 by format,
+    `start_domains` by domain.
     `onsets` is by stage the first generation with an onset in any format.
     """
 
@@ -41,6 +42,7 @@ class RunSummary:
     formats: Mapping[str, float]
     domains: Mapping[str, float]
     start: Mapping[str, float]
+    start_domains: Mapping[str, float]
     parseable: float | None
     nats: float | None
     onsets: Mapping[str, int]
@@ -81,6 +83,7 @@ def _summary(
         formats=right,
         domains=_domains(evidence, own.values(), generation),
         start={name: _share(panel, panel.knowledge, 0) for name, panel in own.items()},
+        start_domains=_domains(evidence, own.values(), 0),
         parseable=_mean([_share(panel, panel.parseable, generation) for panel in own.values()]),
         nats=None if start is None or end is None else end - start,
         onsets=onsets,

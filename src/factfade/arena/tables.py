@@ -63,7 +63,11 @@ def kept_table(arena: Arena) -> tuple[list[str], list[list[str]]]:
         ]
         for row in arena.rows
     ]
-    start = ["(generation 0)", *(points(arena.start.get(name)) for name in arena.formats), *("" for _ in arena.domains)]
+    start = [
+        "(generation 0)",
+        *(points(arena.start.get(name)) for name in arena.formats),
+        *(points(arena.start_domains.get(name)) for name in arena.domains),
+    ]
     return heads, [start, *cells]
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from factfade import tables
 from factfade.errors import IntegrityError
 from factfade.manifest import Manifest
-from factfade.steps import committed_steps
 from factfade.store import ExperimentFolder, RunFolder
 
 if TYPE_CHECKING:
@@ -67,9 +66,9 @@ def load_completions(
 def manifests(experiment: ExperimentFolder) -> dict[tuple[str, int, int], dict[str, Manifest]]:
     """Every committed step by (arm, seed, generation), in order; generation 0 under each arm and seed."""
     return {
-        (run.arm, run.seed, generation): committed_steps(run.generation(generation))
+        (run.arm, run.seed, generation): steps
         for run in experiment.runs()
-        for generation in run.generations()
+        for generation, steps in run.committed().items()
     }
 
 
@@ -97,17 +96,15 @@ def load(
     for run in experiment.runs():
         if lineages is not None and (run.arm, run.seed) not in lineages:
             continue
-        for generation in run.generations():
-            if generations is not None and generation not in generations:
-                continue
-            folder = run.generation(generation)
-            manifest = committed_steps(folder).get(step)
-            if manifest is None:
+        for generation, steps in run.committed().items():
+            manifest = steps.get(step)
+            if manifest is None or (generations is not None and generation not in generations):
                 continue
             if generation == 0:
-                if str(folder) not in start:
-                    start[str(folder)] = _load(manifest, table, name, columns)
-                frames.append(start[str(folder)].assign(lineage=run.arm, seed=run.seed))
+                folder = str(run.start)
+                if folder not in start:
+                    start[folder] = _load(manifest, table, name, columns)
+                frames.append(start[folder].assign(lineage=run.arm, seed=run.seed))
             else:
                 frame = _load(manifest, table, name, columns)
                 _check_place(frame, manifest, run, generation - written_by_previous)

@@ -100,15 +100,19 @@ class RunFolder:
         own = inside(self.root, self.arm, generation_name(0))
         return own if self.own_start or own.is_dir() else inside(self.root, generation_name(0))
 
-    def generations(self) -> list[int]:
-        """The generations that have a committed step, in order; 0 included when the start model has one."""
-        found = [0] if committed_steps(self.start) else []
+    def committed(self) -> dict[int, dict[str, Manifest]]:
+        """The committed steps of every generation that has one, in order; those of the start model under 0."""
+        found = {0: committed_steps(self.start)}
         if self.path.is_dir():
             for folder in self.path.iterdir():
                 match = _GENERATION.fullmatch(folder.name)
                 if match and int(match[1]) > 0 and generation_name(int(match[1])) == folder.name:
-                    found += [int(match[1])] if committed_steps(self.generation(int(match[1]))) else []
-        return sorted(found)
+                    found[int(match[1])] = committed_steps(self.generation(int(match[1])))
+        return {generation: steps for generation, steps in sorted(found.items()) if steps}
+
+    def generations(self) -> list[int]:
+        """The generations that have a committed step, in order; 0 included when the start model has one."""
+        return list(self.committed())
 
     def lock(self, *, wait: float = 0.0) -> AbstractContextManager[dict[str, Any]]:
         """Hold the run as its one writer; Locked says who holds it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,4 +35,5 @@ def arena(
     elif markdown:
         print(tables.markdown(found), end="")
     else:
-        print("\n".join(tables.lines(found)))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print("\n".join(tables.lines(found, width=width)))

@@ -212,3 +212,14 @@ def test_arms_are_compared_by_processor_seconds_where_every_run_has_them() -> No
         ["30", "3.00"],
     ]
     assert [row.front for row in compare(unknown, "none")] == [True, False]
+
+
+def test_a_narrow_terminal_gets_every_column_and_no_line_too_wide() -> None:
+    runs = arms(none=NONE, better=BETTER)
+    found = whole(runs, compare(runs, "none"))
+    wide = tables.lines(found)
+    narrow = tables.lines(found, width=80)
+    assert max(len(line) for line in wide if line.startswith(("none ", "better "))) > 80
+    assert max(len(line) for line in narrow) <= 80
+    cells = {cell for line in wide if line.startswith("better ") for cell in line.split()}
+    assert cells == {cell for line in narrow if line.startswith("better ") for cell in line.split()}

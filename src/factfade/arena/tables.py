@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -99,12 +100,14 @@ def cost_table(arena: Arena) -> tuple[list[str], list[list[str]]]:
     return heads, cells
 
 
-def lines(arena: Arena) -> list[str]:
-    """What `factfade arena` prints."""
+def lines(arena: Arena, *, width: int | None = None) -> list[str]:
+    """What `factfade arena` prints. A table wider than `width` goes on below with its other columns; None: as wide as
+    it is."""
     out = [f"Arena {arena.name}: generation {arena.generation}, {len(arena.rows)} arms, {len(arena.runs)} runs", ""]
     for title, heads, cells in titled(arena):
-        out += [title, "", *_aligned(heads, cells), ""]
-    out += [safe_text(sentence, limit=4000) for sentence in arena.sentences]
+        out += [*_wrapped(title, width), "", *_aligned(heads, cells, width), ""]
+    for sentence in arena.sentences:
+        out += _wrapped(safe_text(sentence, limit=4000), width)
     return out
 
 
@@ -154,13 +157,31 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(safe_text(cell, limit=200).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _aligned(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+def _wrapped(text: str, width: int | None) -> list[str]:
+    return [text] if width is None else textwrap.wrap(text, max(width, 20))
+
+
+def _aligned(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int | None) -> list[str]:
     table = [[safe_text(cell, limit=60) for cell in line] for line in (heads, *cells)]
     widths = [max(len(line[at]) for line in table) for at in range(len(heads))]
-    return [
-        "  ".join(
-            cell.rjust(width) if at else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]
+    found: list[str] = []
+    for columns in _parts(widths, width):
+        found += [""] if found else []
+        found += [
+            "  ".join(line[at].rjust(widths[at]) if at else line[at].ljust(widths[at]) for at in (0, *columns)).rstrip()
+            for line in table
+        ]
+    return found
+
+
+def _parts(widths: Sequence[int], width: int | None) -> list[list[int]]:
+    """The columns after the first, in runs that fit beside it; at least one each."""
+    parts: list[list[int]] = [[]]
+    used = widths[0]
+    for at, own in enumerate(widths[1:], start=1):
+        if width is not None and parts[-1] and used + 2 + own > width:
+            parts.append([])
+            used = widths[0]
+        parts[-1].append(at)
+        used += 2 + own
+    return parts

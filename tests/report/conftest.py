@@ -6,7 +6,7 @@ import pytest
 
 from factfade.report import page, summary
 from factfade.report.data import PageData
-from factfade.report.summary import Material
+from factfade.report.material import Material
 from tests.report import synthetic
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from factfade import store, sweep, tables
-from factfade.report.summary import Material
+from factfade.report.material import Material
 from tests.report import synthetic
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from factfade.config import Experiment
 from factfade.manifest import FileEntry, Manifest
 from factfade.records import COMPLETIONS_COLUMNS, EVIDENCE_COLUMNS, FLUENCY_COLUMNS, derived_seed
-from factfade.report.summary import Material
+from factfade.report.material import Material
 from factfade.sections import Arm
 from factfade.stages import Rule, call_stages
 

@@ -12,11 +12,12 @@ import pytest
 from factfade.report import page, summary, terminal
 from factfade.report.collect import failures_of, questions_of
 from factfade.report.data import PageData
+from factfade.report.material import Material
 from tests.report import synthetic
 from tests.report.audited import Audited, audited
 
 
-def material(case: Audited, **changed: Any) -> summary.Material:
+def material(case: Audited, **changed: Any) -> Material:
     """What the store would hold of the audit."""
     fields: dict[str, Any] = {
         "settings": {"experiment": {"name": "mine"}, "model": {"path": "world", "dtype": "float32"}},
@@ -31,7 +32,7 @@ def material(case: Audited, **changed: Any) -> summary.Material:
         "audited": True,
         "failures": (("checkpoint-300", "model.safetensors is cut short"),),
     }
-    return summary.Material(**fields | changed)
+    return Material(**fields | changed)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from factfade import store
 from factfade.errors import Inconclusive, IntegrityError, NotFound
 from factfade.report import page, terminal
-from factfade.report.summary import Material
+from factfade.report.material import Material
 from tests.report import stored, synthetic
 from tests.report.reading import Page
 

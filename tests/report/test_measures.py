@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from factfade.report import measures, summary
 from factfade.report.data import ArmPage, PageData, Panel
-from factfade.report.summary import Material
+from factfade.report.material import Material
 
 
 def arm_of(data: PageData, name: str) -> ArmPage:

@@ -12,7 +12,7 @@ import pytest
 
 from factfade.report import page, summary
 from factfade.report.data import PageData
-from factfade.report.summary import Material
+from factfade.report.material import Material
 from factfade.report.wording import interval, percent, plain_name
 from tests.report.reading import Page, with_texts
 

@@ -14,7 +14,7 @@ from factfade.auditfolder import AuditFolder
 from factfade.errors import Inconclusive
 from factfade.judging import Case
 from factfade.report.data import RecordTable
-from factfade.report.summary import Material
+from factfade.report.material import Material
 from factfade.store import ExperimentFolder
 from factfade.verdicts import StageReport
 

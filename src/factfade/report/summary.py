@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from factfade.columns import as_text, positions_of
-from factfade.manifest import Manifest
+from factfade.columns import positions_of
 from factfade.places import Places
-from factfade.records import PROBES
-from factfade.report import changes, measures, record
+from factfade.report import changes, heading, measures, record
 from factfade.report.checkpoints import compared
 from factfade.report.data import ArmPage, Measure, PageData, Panel, RecordTable
+from factfade.report.material import Material, arms_of, formats_of, section
 from factfade.report.wording import STAGE_NAMES, plain_name
 from factfade.stage_panel import Panels, build_panels
 from factfade.verdicts import Onset, StageCall, StageReport
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
-# Checkpoints whose numbers the page explains.
-NUMBERED = 12
 # Most questions shown of each kind; the counts beside them are always of all.
 SHOWN_LOST = 60
 SHOWN_GAINED = 30
-# Artefact guards that stand before everything else; the others are among the notes.
-SHOWN_GUARDS = 6
 # Up to so many calls, every one of them is shown with all its conditions.
 DETAILED_CALLS = 150
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What the store holds of an experiment. `own` are completions of the fixed prompts; `questions` texts by item.
-
-    `only` names the runs that were asked for; None means all of the experiment. `audited`: the generations are
-    checkpoints that somebody else trained, of which `failures` (name, reason) could not be evaluated. `arena` is what
-    the declared comparison between arms gave, where there is one.
-    """
-
-    settings: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    steps: Mapping[tuple[str, int, int], Mapping[str, Manifest]]
-    evidence: pd.DataFrame
-    fluency: pd.DataFrame
-    own: pd.DataFrame
-    stages: StageReport
-    controls: Mapping[str, str | None] = field(default_factory=dict)
-    questions: Mapping[str, str] = field(default_factory=dict)
-    only: frozenset[tuple[str, int]] | None = None
-    audited: bool = False
-    failures: tuple[tuple[str, str], ...] = ()
-    arena: tuple[RecordTable, ...] = ()
-    arena_sentences: tuple[str, ...] = ()
 
 
 def summarise(material: Material) -> PageData:
@@ -62,7 +32,7 @@ def summarise(material: Material) -> PageData:
     # Measures, calls and numbers are those of generations; from here on their words are those of checkpoints.
     material = replace(material, stages=places.report(material.stages))
     evidence, fluency = material.evidence, material.fluency
-    arms, formats = _arms(material), _formats(material)
+    arms, formats = arms_of(material), formats_of(material)
     panels = build_panels(evidence, fluency, material.own)
     cells = _Cells(
         knowledge={f: measures.knowledge_cells(panels, f) for f in formats},
@@ -78,17 +48,17 @@ def summarise(material: Material) -> PageData:
     generations = tuple(sorted({int(g) for g in evidence["generation"].unique()}))
     seeds = tuple(sorted({int(s) for s in evidence["seed"].unique()}))
     return PageData(
-        name=str(_section(material.settings, "experiment").get("name") or "experiment"),
-        lede=_lede(material, places, arms, generations, formats),
-        facts=_facts(material, arms, seeds, generations, formats),
-        warnings=(*_warnings(material, arms, seeds), *_guards(material.stages)),
+        name=str(section(material.settings, "experiment").get("name") or "experiment"),
+        lede=heading.lede(material, places, arms, generations, formats),
+        facts=heading.facts(material, arms, seeds, generations, formats),
+        warnings=(*heading.warnings(material, arms, seeds), *heading.guards(material.stages)),
         arms=pages,
         formats=formats,
         generations=generations,
         seeds=seeds,
         rule=tuple(record.flat(material.stages.rule)),
         rule_sha256=material.stages.rule_sha256,
-        notes=(*material.stages.notes, *material.stages.guards[SHOWN_GUARDS:]),
+        notes=(*material.stages.notes, *material.stages.guards[heading.SHOWN_GUARDS :]),
         record=_record(material, places),
         places=places,
         arena=material.arena,
@@ -202,7 +172,7 @@ def _over_seeds(report: StageReport, arm: str, formats: Sequence[str], seeds: in
 
 def _is_control(material: Material, arm: str) -> bool:
     """Whether an arm trains on human text alone, or is another arm's control."""
-    fraction = _section(_section(material.settings, "arms"), arm).get("synthetic_fraction")
+    fraction = section(section(material.settings, "arms"), arm).get("synthetic_fraction")
     return fraction == 0 or any(c == arm for other, c in material.controls.items() if other != arm)
 
 
@@ -233,120 +203,6 @@ def _with_margin(measure: Measure, margin: Any, start: str) -> Measure:
 def _record(material: Material, places: Places) -> tuple[RecordTable, ...]:
     found = record.tables(material.settings, material.environment, material.steps)
     return tuple(record.of_checkpoints(table, places) for table in found) if places.audited else found
-
-
-def _lede(
-    material: Material, places: Places, arms: Sequence[str], generations: Sequence[int], formats: Sequence[str]
-) -> str:
-    if material.audited:
-        return _audit_lede(material, places, generations, formats)
-    last = max(generations, default=0)
-    asked = material.evidence["item"].nunique()
-    times = "once" if last == 1 else f"{last} times in a row"
-    after = "every one" if len(generations) == last + 1 else f"{len(generations) - 1} of them"
-    arm = "one arm" if len(arms) == 1 else f"{len(arms)} arms"
-    form = "one instruction format" if len(formats) == 1 else f"{len(formats)} instruction formats"
-    model = str(_section(material.settings, "model").get("path") or "the start model")
-    return (
-        f"The model {model} was trained {times} in {arm}. The same {asked:,} questions, in {form}, were put to it "
-        f"before the first training and after {after}. Which facts did it lose, and did it lose anything else?"
-    )
-
-
-def _audit_lede(material: Material, places: Places, generations: Sequence[int], formats: Sequence[str]) -> str:
-    count, asked = len([g for g in generations if g]), material.evidence["item"].nunique()
-    form = "one instruction format" if len(formats) == 1 else f"{len(formats)} instruction formats"
-    many = "One checkpoint was" if count == 1 else f"{count} checkpoints were"
-    return (
-        f"{many} compared with the base that they come from: the same {asked:,} questions, in {form}, were put to "
-        f"each. Which facts did each lose, and did it lose anything else?{_numbered(places, generations)}"
-    )
-
-
-def _numbered(places: Places, generations: Sequence[int]) -> str:
-    """Which checkpoint stands behind which number of an axis, where the axis shows no steps."""
-    own = [g for g in generations if g]
-    if places.axis == "step" or not own:
-        return ""
-    listed = [f"{places.tick(g)} {places.at(g)}" for g in own[:NUMBERED]]
-    more = f", and so on to {places.tick(own[-1])}" if len(own) > NUMBERED else ""
-    return f" In the figures checkpoints are numbered in their order: {', '.join(listed)}{more}."
-
-
-def _facts(
-    material: Material, arms: Sequence[str], seeds: Sequence[int], generations: Sequence[int], formats: Sequence[str]
-) -> tuple[tuple[str, str], ...]:
-    model, about = _section(material.settings, "model"), _section(material.settings, "experiment")
-    domains = sorted({str(d) for d in as_text(material.evidence, "domain")} - {""})
-    shown = ", ".join(domains[:6]) + (f" and {len(domains) - 6} more" if len(domains) > 6 else "")
-    run = [
-        ("arms", ", ".join(arms)),
-        ("seeds", ", ".join(str(s) for s in seeds)),
-        ("trainings", record.value(about.get("generations")) or str(max(generations, default=0))),
-        ("evaluated generations", ", ".join(str(g) for g in generations)),
-    ]
-    whole = record.value(model.get("path"))
-    if material.audited:
-        run = [("checkpoints", str(len([g for g in generations if g])))]
-        whole = record.value(material.environment.get("against")) or whole
-    facts = [
-        ("base" if material.audited else "model", f"{whole} ({record.value(model.get('dtype'))})" if model else ""),
-        *run,
-        ("questions", f"{material.evidence['item'].nunique():,}" + (f" ({shown})" if shown else "")),
-        ("formats", ", ".join(f.replace("_", " ") for f in formats)),
-        ("made with", "factfade " + record.value(_section(material.environment, "versions").get("factfade"))),
-    ]
-    return tuple((k, v.strip()) for k, v in facts if v.strip())
-
-
-def _guards(report: StageReport) -> tuple[str, ...]:
-    """The first artefact guards, and how many more there are."""
-    more = len(report.guards) - SHOWN_GUARDS
-    rest = (f"{more} more warnings of this kind are among the notes.",) if more > 0 else ()
-    return (*report.guards[:SHOWN_GUARDS], *rest)
-
-
-def _warnings(material: Material, arms: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
-    """What a reader must know before the numbers: missing runs, missing generations, marked settings."""
-    if material.audited:
-        return tuple(f"{name} could not be evaluated: {reason}" for name, reason in material.failures)
-    found: list[str] = []
-    about = _section(material.settings, "experiment")
-    planned = [int(s) for s in about.get("seeds") or seeds]
-    last = about.get("generations")
-    evidence = material.evidence
-    wanted = list(_section(material.settings, "arms")) or list(arms)
-    for arm in wanted:
-        for seed in planned:
-            if material.only is not None and (arm, seed) not in material.only:
-                continue
-            rows = evidence[(evidence["lineage"] == arm) & (evidence["seed"] == seed)]
-            reached = int(rows["generation"].max()) if len(rows) else None
-            if reached is None:
-                found.append(f"Arm {arm}, seed {seed} has no evidence yet.")
-            elif isinstance(last, int) and reached < last:
-                found.append(f"Arm {arm}, seed {seed} is evaluated up to generation {reached} of {last}.")
-    if _section(material.settings, "synthesis").get("padding") == "right":
-        found.append("Synthesis padded on the right: this replicates a published artefact and writes junk.")
-    return tuple(found)
-
-
-def _arms(material: Material) -> list[str]:
-    named = list(_section(material.settings, "arms"))
-    there = [str(a) for a in material.evidence["lineage"].unique()]
-    return [a for a in named if a in there] + sorted(a for a in there if a not in named)
-
-
-def _formats(material: Material) -> tuple[str, ...]:
-    specs = _section(material.settings, "evaluation").get("formats") or ()
-    named = [str(spec.get("kind")) if isinstance(spec, Mapping) else str(spec) for spec in specs]
-    there = [str(f) for f in material.evidence["format"].unique() if f not in PROBES]
-    return tuple([f for f in named if f in there] + sorted(f for f in there if f not in named))
-
-
-def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = mapping.get(name)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _is_number(value: Any) -> bool:

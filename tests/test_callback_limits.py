@@ -38,7 +38,9 @@ class SlowDevice:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.seconds, self.passes = 0.0, 0.0, 0
-        clock = SimpleNamespace(monotonic=lambda: self.now, perf_counter=time.perf_counter)
+        clock = SimpleNamespace(
+            monotonic=lambda: self.now, perf_counter=time.perf_counter, process_time=time.process_time
+        )
         for module in (watch, live, evaluate):
             monkeypatch.setattr(module, "time", clock)
         forward = Net.forward

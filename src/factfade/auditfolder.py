@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from factfade.errors import IntegrityError, NotFound
+from factfade.manifest import Manifest
 from factfade.paths import inside, is_name, slug
 from factfade.steps import committed_steps
 from factfade.store import ENVIRONMENT, MAX_TOML, ExperimentFolder, RunFolder, open_experiment
@@ -63,10 +64,11 @@ class Series(RunFolder):
             raise NotFound(f"{self.root} holds no checkpoint at position {generation}")
         return found
 
-    def generations(self) -> list[int]:
-        """The positions that have a committed evaluation, in order; 0 is the base."""
-        found = [0] if committed_steps(self.start) else []
-        return found + [position for position, folder in sorted(self._places().items()) if committed_steps(folder)]
+    def committed(self) -> dict[int, dict[str, Manifest]]:
+        """The committed steps of every position that has an evaluation, in order; 0 is the base."""
+        folders = {0: self.start, **dict(sorted(self._places().items()))}
+        found = {position: committed_steps(folder) for position, folder in folders.items()}
+        return {position: steps for position, steps in found.items() if steps}
 
     def _places(self) -> dict[int, Path]:
         root = inside(self.root, CHECKPOINTS)

@@ -223,3 +223,11 @@ def test_a_narrow_terminal_gets_every_column_and_no_line_too_wide() -> None:
     assert max(len(line) for line in narrow) <= 80
     cells = {cell for line in wide if line.startswith("better ") for cell in line.split()}
     assert cells == {cell for line in narrow if line.startswith("better ") for cell in line.split()}
+
+
+def test_an_interval_of_a_share_stays_where_shares_lie() -> None:
+    (row,) = compare(arms(none=[0.98, 0.9]), "none")
+    assert row.knowledge.high == 1.0
+    low, high = scipy_stats.t.interval(0.95, 1, loc=0.94, scale=scipy_stats.sem([0.98, 0.9]))
+    assert high > 1
+    assert row.knowledge.low == pytest.approx(low)

@@ -122,10 +122,10 @@ def compare(
         Row(
             arm=arm,
             seeds=tuple(run.seed for run in of[arm]),
-            knowledge=mean([run.knowledge for run in of[arm]]),
+            knowledge=_share([run.knowledge for run in of[arm]]),
             formats=_means(run.formats for run in of[arm]),
             domains=_means(run.domains for run in of[arm]),
-            parseable=mean([_or_nan(run.parseable) for run in of[arm]]),
+            parseable=_share([_or_nan(run.parseable) for run in of[arm]]),
             nats=mean([_or_nan(run.nats) for run in of[arm]]),
             onsets={stage: tuple(run.onsets.get(stage) for run in of[arm]) for stage in ("B", "C")},
             costs={name: float(np.mean([run.costs.get(name, 0.0) for run in of[arm]])) for name in COSTS},
@@ -142,7 +142,15 @@ def compare(
 def _means(runs: Iterable[Mapping[str, float]]) -> dict[str, Interval]:
     every = list(runs)
     names = dict.fromkeys(name for one in every for name in one)
-    return {name: mean([one.get(name, math.nan) for one in every]) for name in names}
+    return {name: _share([one.get(name, math.nan) for one in every]) for name in names}
+
+
+def _share(values: Sequence[float]) -> Interval:
+    """Mean of shares with its t interval, cut to where a share can lie: few seeds reach beyond it."""
+    found = mean(values)
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def _contrast(arm: Sequence[RunSummary], base: Sequence[RunSummary], alpha: float) -> Contrast:

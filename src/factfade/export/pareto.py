@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from factfade import durable
 from factfade.arena.rows import Arena, Row
-from factfade.arena.tables import CLOCKS
 from factfade.errors import ConfigError
 from factfade.export.figures import canvas, drawing, rendered
 from factfade.text import safe_text
@@ -35,7 +34,7 @@ def draw(arena: Arena) -> dict[str, bytes]:
         names, time, human = (figure.add_subplot(grid[0, at]) for at in range(3))
         _forest(names, arena, rows)
         _against(time, rows, arena.baseline, lambda row: row.costs[arena.clock] / base)
-        time.set_xlabel(f"{CLOCKS[arena.clock]} of a run, ratio to the baseline's")
+        time.set_xlabel(f"{arena.clock.replace('_', ' ')}, ratio to the baseline's")
         time.set_title("kept against time", loc="left")
         _against(human, rows, arena.baseline, lambda row: 100 * row.costs["human_share"])
         human.set_xlabel("human text among the tokens trained on (%)")
